@@ -1,0 +1,217 @@
+"""The tables. Types are those that SQLite and PostgreSQL share."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    DateTime,
+    Dialect,
+    Double,
+    Enum,
+    ForeignKey,
+    ForeignKeyConstraint,
+    Index,
+    LargeBinary,
+    MetaData,
+    String,
+    Text,
+    TypeDecorator,
+    text,
+)
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+from pieces.signals import Channel
+
+
+class Utc(TypeDecorator[datetime]):
+    """A time in UTC; SQLite keeps no time zones."""
+
+    impl = DateTime
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """To the database: UTC without its zone."""
+        return None if value is None else value.astimezone(UTC).replace(tzinfo=None)
+
+    def process_result_value(self, value: Any | None, dialect: Dialect) -> datetime | None:
+        """From the database: UTC with its zone."""
+        return None if value is None else value.replace(tzinfo=UTC)
+
+
+def _choice(*values: str) -> Enum:
+    return Enum(*values, native_enum=False, length=16)
+
+
+#: An index over array channels alone, so that scalar channels do not pay for it.
+_ANY = text("arrays IS NOT NULL")
+
+
+class Base(DeclarativeBase):
+    """Names every constraint, so that migrations can name them too."""
+
+    metadata = MetaData(
+        naming_convention={
+            "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+            "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+            "pk": "pk_%(table_name)s",
+        }
+    )
+    type_annotation_map = {
+        datetime: Utc(),
+        int: BigInteger(),
+        float: Double(),
+        dict[str, Any]: JSON(none_as_null=True),
+        list[Any]: JSON(none_as_null=True),
+    }
+
+
+class Identity(Base):
+    """The archive itself, in one row that comes with the tables; its media folder belongs to this id."""
+
+    __tablename__ = "archive"
+
+    id: Mapped[str] = mapped_column(String(36), primary_key=True)
+
+
+class Take(Base):
+    """One performance. What a list shows stands first: SQLite need not read on through the long JSON."""
+
+    __tablename__ = "takes"
+    __table_args__ = (Index(None, "status", "id"), Index(None, "piece_name", "id"))
+
+    id: Mapped[str] = mapped_column(String(36), primary_key=True)
+    piece_name: Mapped[str] = mapped_column(Text)
+    status: Mapped[str] = mapped_column(_choice("running", "done", "interrupted", "failed"))
+    retention: Mapped[str] = mapped_column(_choice("kept", "scratch"))
+    origin: Mapped[str] = mapped_column(_choice("generated", "captured"))
+    created: Mapped[datetime]
+    #: Time of the last commit, by which a recorder on another machine shows that it lives.
+    updated: Mapped[datetime]
+    seed: Mapped[int]
+    rate: Mapped[float]
+    ticks: Mapped[int] = mapped_column(default=0)
+    #: Size of its blocks, without the media files of array channels.
+    bytes: Mapped[int] = mapped_column(default=0)
+    duration_s: Mapped[float | None]
+    threads: Mapped[int]
+    piece_hash: Mapped[str] = mapped_column(String(64))
+    signals_hash: Mapped[str | None] = mapped_column(String(64))
+    proposal_id: Mapped[str | None] = mapped_column(ForeignKey("proposals.id"))
+    error: Mapped[str | None] = mapped_column(Text)
+    #: The process that records it, see `db.process`.
+    process: Mapped[dict[str, Any]]
+    render: Mapped[dict[str, Any] | None]
+    controls: Mapped[dict[str, Any]]
+    inputs: Mapped[dict[str, Any]]
+    versions: Mapped[dict[str, Any]]
+    platform: Mapped[dict[str, Any]]
+    channels: Mapped[list[Any]]
+    piece: Mapped[dict[str, Any]]
+
+    def declared(self) -> tuple[Channel, ...]:
+        """Its channels."""
+        return tuple(Channel.from_plain(c) for c in self.channels)
+
+
+class TakeParent(Base):
+    """Lineage: a take came from another one. A parent stays as long as a child does."""
+
+    __tablename__ = "take_parents"
+
+    take_id: Mapped[str] = mapped_column(ForeignKey("takes.id", ondelete="CASCADE"), primary_key=True)
+    number: Mapped[int] = mapped_column(primary_key=True)
+    parent_id: Mapped[str] = mapped_column(ForeignKey("takes.id"), index=True)
+    tick: Mapped[int | None]
+    relation: Mapped[str] = mapped_column(Text)
+
+
+class Block(Base):
+    """Consecutive ticks: scalar channels as one blob, array channels as a media file, events in `BlockEvent`."""
+
+    __tablename__ = "blocks"
+    __table_args__ = (Index(None, "arrays", sqlite_where=_ANY, postgresql_where=_ANY),)
+
+    take_id: Mapped[str] = mapped_column(ForeignKey("takes.id", ondelete="CASCADE"), primary_key=True)
+    number: Mapped[int] = mapped_column(primary_key=True)
+    first_tick: Mapped[int]
+    ticks: Mapped[int]
+    events: Mapped[int]
+    arrays: Mapped[str | None] = mapped_column(ForeignKey("media.sha256"))
+    payload: Mapped[bytes] = mapped_column(LargeBinary)
+
+
+class BlockEvent(Base):
+    """An event, in the order in which it was recorded."""
+
+    __tablename__ = "events"
+    __table_args__ = (
+        ForeignKeyConstraint(["take_id", "block"], ["blocks.take_id", "blocks.number"], ondelete="CASCADE"),
+        Index(None, "take_id", "kind"),
+    )
+
+    take_id: Mapped[str] = mapped_column(String(36), primary_key=True)
+    block: Mapped[int] = mapped_column(primary_key=True)
+    number: Mapped[int] = mapped_column(primary_key=True)
+    tick: Mapped[int]
+    kind: Mapped[str] = mapped_column(Text)
+    given: Mapped[bool]
+    data: Mapped[dict[str, Any]]
+
+
+class Media(Base):
+    """One file in the store, see `db.media`."""
+
+    __tablename__ = "media"
+
+    sha256: Mapped[str] = mapped_column(String(64), primary_key=True)
+    suffix: Mapped[str] = mapped_column(Text)
+    bytes: Mapped[int]
+
+
+class TakeMedia(Base):
+    """A take's file in one role."""
+
+    __tablename__ = "take_media"
+
+    take_id: Mapped[str] = mapped_column(ForeignKey("takes.id", ondelete="CASCADE"), primary_key=True)
+    role: Mapped[str] = mapped_column(String(255), primary_key=True)
+    sha256: Mapped[str] = mapped_column(ForeignKey("media.sha256"), index=True)
+
+
+class Visit(Base):
+    """One attending of one take."""
+
+    __tablename__ = "visits"
+
+    id: Mapped[str] = mapped_column(String(36), primary_key=True)
+    take_id: Mapped[str] = mapped_column(ForeignKey("takes.id", ondelete="CASCADE"), index=True)
+    created: Mapped[datetime]
+    visitor: Mapped[str] = mapped_column(Text)
+    seed: Mapped[int]
+    progress: Mapped[float | None]
+    rating: Mapped[float | None]
+    value: Mapped[float | None]
+    verdict: Mapped[str | None] = mapped_column(Text)
+    words: Mapped[str] = mapped_column(Text)
+    rows: Mapped[list[Any]]
+    details: Mapped[dict[str, Any]]
+
+
+class Proposal(Base):
+    """What a steerer proposed."""
+
+    __tablename__ = "proposals"
+
+    id: Mapped[str] = mapped_column(String(36), primary_key=True)
+    created: Mapped[datetime]
+    steerer: Mapped[str] = mapped_column(Text)
+    seed: Mapped[int]
+    round: Mapped[int]
+    changes: Mapped[dict[str, Any]]
+    point: Mapped[list[Any]]
+    reason: Mapped[str] = mapped_column(Text)
+    parents: Mapped[list[Any]]

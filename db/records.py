@@ -1,0 +1,338 @@
+"""What goes into the archive and what comes out: plain frozen data, so that nobody else needs SQLAlchemy."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Literal, NamedTuple, TypeAlias
+
+from pieces.signals import Channel, DescantError
+
+Status: TypeAlias = Literal["running", "done", "interrupted", "failed"]
+Retention: TypeAlias = Literal["kept", "scratch"]
+Origin: TypeAlias = Literal["generated", "captured"]
+Json: TypeAlias = Mapping[str, Any]
+
+
+class ArchiveError(DescantError):
+    """The archive cannot do what was asked: one line with the archive or take, the reason, and what to do."""
+
+
+class Parent(NamedTuple):
+    """One link of a take's lineage.
+
+    Attributes
+    ----------
+    take_id : str
+        The earlier take.
+    tick : int or None
+        Where in it the new take begins (a branch); None where the whole take is meant.
+    relation : str
+        ``branch``, ``replay``, ``steered``, ``part`` ...
+    """
+
+    take_id: str
+    tick: int | None
+    relation: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class NewTake:
+    """What is known of a take before its first tick.
+
+    Attributes
+    ----------
+    piece_name : str
+        Name by which the piece was asked for.
+    piece : mapping
+        The whole composition as plain data.
+    piece_hash : str
+        `Piece.hash`.
+    seed : int
+        Seed of everything random, from 0 to 2**63 - 1.
+    rate : float
+        Ticks per second.
+    controls : mapping
+        Values at the first tick; changes are events.
+    inputs : mapping
+        Name to ``{"path": ..., "sha256": ...}``.
+    versions, platform : mapping
+        Libraries and machine on which it is performed.
+    threads : int
+        Threads that numerical libraries may use.
+    retention : {'kept', 'scratch'}
+        Scratch takes are pruned by `Archive.gc`, kept ones never.
+    origin : {'generated', 'captured'}
+        Replay recomputes generated signals and verifies captured ones.
+    parents : sequence of (take id, tick or None, relation)
+        Lineage.
+    proposal_id : str, optional
+        The proposal it came from.
+    """
+
+    piece_name: str
+    piece: Json
+    piece_hash: str
+    seed: int
+    rate: float
+    controls: Json = field(default_factory=dict)
+    inputs: Mapping[str, Json] = field(default_factory=dict)
+    versions: Json = field(default_factory=dict)
+    platform: Json = field(default_factory=dict)
+    threads: int = 1
+    retention: Retention = "kept"
+    origin: Origin = "generated"
+    parents: Sequence[tuple[str, int | None, str]] = ()
+    proposal_id: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Take:
+    """What lists and records share.
+
+    Attributes
+    ----------
+    id : str
+        UUIDv7, so that ids sort by time.
+    status : {'running', 'done', 'interrupted', 'failed'}
+        How it ended, if it did.
+    created : str
+        ISO 8601 in UTC.
+    duration_s : float
+        Seconds performed: of a finished take as it was declared, otherwise committed ticks by rate.
+    ticks : int
+        Ticks committed.
+    rate : float
+        Ticks per second.
+    retention, origin : str
+        See `NewTake`.
+    seed : int
+        See `NewTake`.
+    """
+
+    id: str
+    status: Status
+    created: str
+    duration_s: float
+    ticks: int
+    rate: float
+    retention: Retention
+    origin: Origin
+    seed: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class TakeRow(_Take):
+    """A take in a list; the other fields are those of `TakeRecord`.
+
+    Attributes
+    ----------
+    piece : str
+        Name of the piece.
+    parents : tuple of str
+        Ids of the takes it came from.
+    """
+
+    piece: str
+    parents: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TakeRecord(_Take):
+    """Everything stored about a take but its blocks, media and visits.
+
+    Attributes
+    ----------
+    piece_name, piece, piece_hash, controls, inputs, versions, platform, threads, proposal_id
+        See `NewTake`.
+    parents : tuple of Parent
+        Lineage.
+    channels : tuple of Channel
+        Empty until the source existed.
+    signals_hash : str or None
+        `pieces.signals.SignalsHash` of a finished take.
+    render : mapping or None
+        What rendering measured: loudness, peak, limited, samples_hash, sample_rate, duration.
+    error : str or None
+        Why it failed.
+    """
+
+    piece_name: str
+    piece: Json
+    piece_hash: str
+    parents: tuple[Parent, ...]
+    channels: tuple[Channel, ...]
+    controls: Json
+    inputs: Mapping[str, Json]
+    versions: Json
+    platform: Json
+    threads: int
+    proposal_id: str | None
+    signals_hash: str | None
+    render: Json | None
+    error: str | None
+
+
+@dataclass(frozen=True)
+class MediaRow:
+    """A file that belongs to a take.
+
+    Attributes
+    ----------
+    role : str
+        ``mix``, ``stem:<voice>``, ``sheet``, ``film``, ``input:<name>``; one file for each role of a take.
+    sha256 : str
+        Hash of its content, which is also its address.
+    path : Path
+        Where it lies.
+    bytes : int
+        Its size.
+    """
+
+    role: str
+    sha256: str
+    path: Path
+    bytes: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class VisitRecord:
+    """One attending of one take. Progress and rating are different things and never stand in for each other.
+
+    Attributes
+    ----------
+    take_id : str
+        The take attended.
+    visitor : str
+        Who attended.
+    seed : int
+        The visitor's seed.
+    progress : float or None
+        How much a learning listener's prediction improved, nats per token.
+    rating : float or None
+        What a visitor answered when asked, 0 to 1.
+    value : float or None
+        The number that steering used, 0 to 1.
+    words : str
+        What the visitor was given to read.
+    rows : sequence of mapping
+        Turn by turn or moment by moment.
+    verdict : str or None
+        What it said in the end.
+    details : mapping
+        Anything else, as JSON.
+    id, created : str
+        Set by the archive.
+    """
+
+    take_id: str
+    visitor: str
+    seed: int
+    progress: float | None = None
+    rating: float | None = None
+    value: float | None = None
+    words: str = ""
+    rows: Sequence[Json] = ()
+    verdict: str | None = None
+    details: Json = field(default_factory=dict)
+    id: str = ""
+    created: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProposalRecord:
+    """What a steerer proposed to perform next.
+
+    Attributes
+    ----------
+    steerer : str
+        Who proposed.
+    seed : int
+        The steerer's seed.
+    round : int
+        Round of the loop, counted from 1.
+    changes : mapping
+        Dotted path in the piece to its new value.
+    point : sequence of float
+        The same in the unit cube of the piece's knobs.
+    reason : str
+        One sentence for people.
+    parents : sequence of str
+        Takes whose responses led to it.
+    id, created : str
+        Set by the archive.
+    """
+
+    steerer: str
+    seed: int
+    round: int
+    changes: Json
+    point: Sequence[float] = ()
+    reason: str = ""
+    parents: Sequence[str] = ()
+    id: str = ""
+    created: str = ""
+
+
+@dataclass(frozen=True)
+class CheckReport:
+    """What `Archive.check` found.
+
+    Attributes
+    ----------
+    takes, blocks, media : int
+        How many were looked at.
+    interrupted : tuple of str
+        Running takes whose process is gone, marked as interrupted where repair was wanted.
+    problems : tuple of str
+        One line each; empty for a clean archive.
+    """
+
+    takes: int
+    blocks: int
+    media: int
+    interrupted: tuple[str, ...]
+    problems: tuple[str, ...]
+
+    @property
+    def clean(self) -> bool:
+        """No problem was found."""
+        return not self.problems
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data."""
+        return asdict(self)
+
+    def __str__(self) -> str:
+        marked = [f"take {i}: its process is gone: marked as interrupted" for i in self.interrupted]
+        seen = f"{self.takes} takes, {self.blocks} blocks, {self.media} media files: "
+        return "\n".join(
+            [*marked, *self.problems, seen + (f"{len(self.problems)} problems" if self.problems else "clean")]
+        )
+
+
+@dataclass(frozen=True)
+class GcReport:
+    """What `Archive.gc` removed, or would remove.
+
+    Attributes
+    ----------
+    takes : tuple of str
+        Scratch takes pruned.
+    files : int
+        Media files and temporary leftovers removed.
+    bytes : int
+        Bytes of blocks and files given back.
+    """
+
+    takes: tuple[str, ...]
+    files: int
+    bytes: int
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data."""
+        return asdict(self)
+
+    def __str__(self) -> str:
+        return f"{len(self.takes)} scratch takes, {self.files} files, {self.bytes / 1e6:.1f} MB"

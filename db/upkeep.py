@@ -1,0 +1,202 @@
+"""Looking after an archive: marking what was left running, verifying, and removing what nobody keeps."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from sqlalchemy import ColumnElement, and_, bindparam, delete, exists, func, select, text, update
+from sqlalchemy.orm import Session
+
+from db.blocks import read_blocks
+from db.database import Database
+from db.media import MediaStore, Stored
+from db.models import Block, Media, Take, TakeMedia, TakeParent
+from db.process import is_gone
+from db.records import ArchiveError, CheckReport, GcReport
+from pieces.signals import SignalsHash
+
+#: A recorder on another machine that has committed nothing for so long is taken for gone.
+ELSEWHERE = timedelta(days=1)
+
+
+def mark_gone(database: Database, repair: bool = True) -> tuple[str, ...]:
+    """Find running takes whose process is gone, and mark them as interrupted; returns their ids."""
+    running = select(Take).where(Take.status == "running").order_by(Take.id)
+    with database.read() as session:
+        gone = tuple(take.id for take in session.scalars(running) if _is_gone(take))
+    if gone and repair:
+        with database.write() as session:
+            # Looked at again: somebody may have resumed one meanwhile.
+            takes = session.scalars(running.where(Take.id.in_(gone)))
+            gone = tuple(take.id for take in takes if _is_gone(take))
+            session.execute(update(Take).where(Take.id.in_(gone)).values(status="interrupted"))
+    return gone
+
+
+def _is_gone(take: Take) -> bool:
+    gone = is_gone(take.process)
+    return datetime.now(UTC) - take.updated > ELSEWHERE if gone is None else gone
+
+
+def check(database: Database, store: MediaStore, repair: bool = True) -> CheckReport:
+    """Read everything once.
+
+    The database's own consistency; that blocks decode, follow each other and are what the take says; signals of
+    finished takes against their hash; media files against theirs.
+
+    Parameters
+    ----------
+    database, store
+        The archive.
+    repair : bool
+        Whether running takes whose process is gone are marked as interrupted.
+    """
+    interrupted = mark_gone(database, repair)
+    problems = list(_database_problems(database))
+    with database.read() as session:
+        take_ids = list(session.scalars(select(Take.id).order_by(Take.id)))
+        blocks = session.scalar(select(func.count()).select_from(Block)) or 0
+        files = [
+            Stored(*row) for row in session.execute(select(Media.sha256, Media.suffix, Media.bytes).where(_REFERENCED))
+        ]
+    for take_id in take_ids:
+        problems.extend(_take_problems(database, store, take_id))
+    problems.extend(p for stored in files if (p := store.problem(stored)))
+    return CheckReport(len(take_ids), blocks, len(files), interrupted, tuple(problems))
+
+
+def _database_problems(database: Database) -> Iterator[str]:
+    if database.file is None:
+        return  # a server looks after itself
+    with database.read() as session:
+        found = session.scalars(text("PRAGMA quick_check")).all()
+        yield from (f"{database.where}: {line}" for line in found if line != "ok")
+        for table, row, parent, _ in session.execute(text("PRAGMA foreign_key_check")):
+            yield f"{database.where}: row {row} of {table} refers to a row that {parent} has not"
+
+
+def _take_problems(database: Database, store: MediaStore, take_id: str) -> Iterator[str]:
+    try:
+        with database.read() as session:
+            take = session.get(Take, take_id)
+        if take is None:
+            return  # pruned meanwhile
+        signals, ticks = SignalsHash(take.declared()), 0
+    except (ValueError, KeyError, TypeError) as error:
+        yield f"take {take_id}: its row cannot be read: {error}"
+        return
+    try:
+        for block in read_blocks(database, store, take_id):
+            if block.first_tick != ticks:
+                yield f"take {take_id}: a block starts at tick {block.first_tick}, expected {ticks}"
+            ticks = block.end_tick
+            signals.update(block)
+    except ArchiveError as error:
+        yield str(error)
+        return
+    if take.status != "running" and ticks != take.ticks:
+        yield f"take {take_id}: its blocks hold {ticks} ticks, {take.ticks} were committed"
+    if take.status == "done" and signals.hexdigest() != take.signals_hash:
+        yield f"take {take_id}: its signals have changed since they were recorded: they no longer give its hash"
+
+
+def gc(
+    database: Database, store: MediaStore, scratch_age_days: float, scratch_quota_bytes: int, dry_run: bool = False
+) -> GcReport:
+    """Remove scratch takes that are too old, then the oldest ones beyond the quota, then files nobody refers to.
+
+    Kept and running takes are never touched, nor are scratch takes that a remaining take descends from.
+
+    Parameters
+    ----------
+    database, store
+        The archive.
+    scratch_age_days : float
+        Scratch takes older than this go.
+    scratch_quota_bytes : int
+        Room for the scratch takes that stay, their media included.
+    dry_run : bool
+        Whether to report only.
+    """
+    before = datetime.now(UTC) - timedelta(days=scratch_age_days)
+    if dry_run:
+        with database.write() as session:
+            takes, freed = _prune(session, before, scratch_quota_bytes)
+            files = list(_unreferenced(session, store))
+            report = GcReport(takes, len(files), freed + sum(_size(f) for f in files))
+            session.rollback()
+        return report
+    with database.write() as session:
+        takes, freed = _prune(session, before, scratch_quota_bytes)
+    with database.write() as session:
+        # Unlinked before the commit and under the writer's lock: whoever adds the same content either keeps its row
+        # from being found here, or finds the file gone and writes it again.
+        files = list(_unreferenced(session, store))
+        for file in files:
+            freed += _size(file)
+            file.unlink(missing_ok=True)
+    return GcReport(takes, len(files), freed)
+
+
+def _prune(session: Session, before: datetime, quota: int) -> tuple[tuple[str, ...], int]:
+    """Delete scratch takes; returns their ids, newest first, and the size of their blocks."""
+    scratch = and_(Take.retention == "scratch", Take.status != "running")
+    query = select(Take.id, Take.created, Take.bytes, _file_bytes()).where(scratch).order_by(Take.id.desc())
+    chosen: dict[str, int] = {}
+    room = quota
+    for take_id, created, block_bytes, file_bytes in session.execute(query):
+        room -= block_bytes + file_bytes
+        if created < before or room < 0:
+            chosen[take_id] = block_bytes
+    for needed in _ancestors(session, chosen):
+        chosen.pop(needed, None)
+    if chosen:  # newest first, so that children go before their parents
+        gone = delete(Take).where(Take.id == bindparam("gone"))
+        session.connection().execute(gone, [{"gone": take_id} for take_id in chosen])
+    return tuple(chosen), sum(chosen.values())
+
+
+def _file_bytes() -> ColumnElement[int]:
+    """Size of a take's media files and array channels, as a scalar subquery."""
+    files = select(TakeMedia.sha256).where(TakeMedia.take_id == Take.id)
+    arrays = select(Block.arrays).where(Block.take_id == Take.id)
+    total = select(func.coalesce(func.sum(Media.bytes), 0)).where(Media.sha256.in_(files) | Media.sha256.in_(arrays))
+    return total.scalar_subquery()
+
+
+def _ancestors(session: Session, chosen: Collection[str]) -> set[str]:
+    """All takes from which a take outside `chosen` descends."""
+    parents: dict[str, list[str]] = {}
+    for child, parent in session.execute(select(TakeParent.take_id, TakeParent.parent_id)):
+        parents.setdefault(child, []).append(parent)
+    waiting = [p for child, of_child in parents.items() if child not in chosen for p in of_child]
+    found: set[str] = set()
+    while waiting:
+        take_id = waiting.pop()
+        if take_id not in found:
+            found.add(take_id)
+            waiting.extend(parents.get(take_id, ()))
+    return found
+
+
+def _unreferenced(session: Session, store: MediaStore) -> Iterator[Path]:
+    """Delete the rows of media that nothing refers to; yields their files, and old files that have no row."""
+    for media in session.scalars(select(Media).where(~_REFERENCED)):
+        session.delete(media)
+        if (path := store.path(media.sha256, media.suffix)).exists():
+            yield path
+    session.flush()
+    known = {store.path(*row) for row in session.execute(select(Media.sha256, Media.suffix))}
+    yield from (path for path in store.old_files() if path not in known)
+
+
+def _size(file: Path) -> int:
+    return file.stat().st_size if file.exists() else 0
+
+
+#: Whether a media row's file belongs to something.
+_REFERENCED = exists().where(TakeMedia.sha256 == Media.sha256).correlate(Media) | exists().where(
+    Block.arrays == Media.sha256
+).correlate(Media)

@@ -1,0 +1,38 @@
+"""Make the README's pictures: performs four pieces and draws a moment of each. Run: .venv/bin/python docs/gallery.py"""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from db.archive import Archive
+from pieces.piece import find_piece
+from studio.compose import compose, plan
+from studio.pictures.draw import picture
+from studio.rendering import sheet
+
+#: Piece, seed, and the moment shown (seconds).
+MOMENTS = (("cubics", 1, 22.4), ("knots", 1, 9.3), ("digits", 1, 12.0), ("landscape", 1, 15.9))
+SIZE = (800, 450)
+
+
+def main() -> None:
+    docs = Path(__file__).parent
+    shown = []
+    with tempfile.TemporaryDirectory() as folder, Archive.open(Path(folder) / "archive.db") as archive:
+        for name, seed, second in MOMENTS:
+            piece, base = find_piece(name)
+            take = archive.take(compose(archive, plan(name, piece, base), seed))
+            frames = archive.frames(take.id)
+            shown.append(picture(piece.picture.view, frames, second * take.rate, *SIZE, piece.picture.options))
+            if name == "digits":
+                Image.open(sheet(archive, take.id)).convert("RGB").save(docs / "sheet.png", optimize=True)
+    rows = [np.hstack(shown[:2]), np.hstack(shown[2:])]
+    Image.fromarray(np.vstack(rows)).save(docs / "four-pieces.png", optimize=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Sources and the pieces made of them: what a performance emits, before anything is heard, seen or stored."""

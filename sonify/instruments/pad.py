@@ -1,0 +1,47 @@
+"""A soft ground to put other voices on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from sonify.instruments.additive import below_nyquist, harmonics, low_pass
+from sonify.instruments.base import CONTROL_RATE, Instrument, Lane, Onset, Parameter, Signal, declare, level, pitch
+
+#: Of each of the players: rate (Hz) and phase (turns) of its drift. Incommensurable, so that the chorus never repeats.
+_PLAYERS = ((0.11, 0.0), (0.173, 0.37), (0.071, 0.71))
+_HARMONICS = 8
+
+
+class Pad(Instrument):
+    """Three players of one note, each drifting slowly within `spread` cents; harmonics 1 / k^1.5, low-passed."""
+
+    name = "pad"
+    about = "a soft, slowly drifting chorus"
+    parameters = declare(
+        pitch(),
+        level(),
+        Parameter("brightness", "corner of the low-pass", "Hz", (100.0, 12_000.0), 1200.0, "log2"),
+        Parameter("spread", "how far the players drift", "cents", (0.0, 50.0), 9.0, "linear"),
+    )
+
+    def controls(
+        self, lanes: Mapping[str, Lane], onsets: tuple[Onset, ...], points: int, sample_rate: int
+    ) -> dict[str, list[Lane]]:
+        """The pitch of each player, and the weights of the harmonics that they share."""
+        time = np.arange(points) / CONTROL_RATE
+        f0 = np.asarray(lanes["pitch"])
+        drifts = [np.sin(2 * np.pi * (rate * time + phase)) for rate, phase in _PLAYERS]
+        frequencies = [k * f0 for k in range(1, _HARMONICS + 1)]
+        return {
+            "pitch": [f0 * np.exp2(np.asarray(lanes["spread"]) * drift / 1200) for drift in drifts],
+            "weights": [
+                low_pass(f, lanes["brightness"]) * below_nyquist(f, sample_rate) / (k**1.5 * len(_PLAYERS))
+                for k, f in enumerate(frequencies, 1)
+            ],
+        }
+
+    def build(self, controls: Mapping[str, list[Signal]]) -> list[Signal]:
+        """The players."""
+        return [partial for player in controls["pitch"] for partial in harmonics(player, controls["weights"])]

@@ -1,0 +1,1 @@
+"""The studio: performs pieces, keeps takes, shows and words them, and lets an audience steer."""

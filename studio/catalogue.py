@@ -1,0 +1,196 @@
+"""What the studio tells of its sources, pieces and takes: plain data for ``--json`` and text for people."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pieces.piece import Piece, find_piece, piece_names
+from pieces.source import find_source, source_names
+from studio.console import table
+
+if TYPE_CHECKING:
+    from db.archive import Archive
+    from studio.audience.loop import Round
+    from studio.replay import Verdict
+
+
+@dataclass(frozen=True)
+class Card:
+    """One thing, told twice."""
+
+    data: dict[str, Any]
+    text: str
+
+
+def source_list() -> list[dict[str, Any]]:
+    """All sources, a row each."""
+    rows = []
+    for name in source_names():
+        cls = find_source(name)
+        rows.append({"name": name, "about": cls.about, "controls": len(cls.controls), "clocked": cls.clocked})
+    return rows
+
+
+def source_card(name: str) -> Card:
+    """Channels, controls, events, inputs and references of one source."""
+    cls = find_source(name)
+    channels = [{**asdict(c), "range": list(c.range), "shape": list(c.shape)} for c in cls.channels]
+    controls = [asdict(c) for c in cls.controls]
+    data = {
+        "name": cls.name,
+        "about": cls.about,
+        "clocked": cls.clocked,
+        "channels": channels,
+        "controls": controls,
+        "inputs": {k: asdict(v) for k, v in cls.inputs.items()},
+        "listens": dict(cls.listens),
+        "emits": dict(cls.emits),
+        "references": list(cls.references),
+    }
+    lines = [f"{cls.name}: {cls.about}", "", "channels" if channels else "channels: those of its input"]
+    lines += _table([(c.name, f"{c.range[0]:g}..{c.range[1]:g} {c.unit}".rstrip(), c.about) for c in cls.channels])
+    lines += ["", "controls"] if controls else []
+    lines += _table(
+        (c.name, f"{c.default}", ", ".join(c.choices) if c.range is None else _span(*c.range, c.unit), c.about)
+        for c in cls.controls
+    )
+    inputs = {k: f"({v.kind}) {v.about}" for k, v in cls.inputs.items()}
+    sections = (("inputs", inputs), ("listens to", cls.listens), ("events", cls.emits))
+    for title, entries in sections:
+        if entries:
+            lines += ["", title, *_table(entries.items())]
+    lines += ["", "references", *(f"  {r}" for r in cls.references)] if cls.references else []
+    return Card(data, "\n".join(lines))
+
+
+def _span(low: float, high: float, unit: str) -> str:
+    return f"{low:g}..{high:g} {unit}".rstrip()
+
+
+def _table(rows: Iterable[Sequence[str]]) -> list[str]:
+    return table(rows, "  ")
+
+
+def piece_list() -> list[dict[str, Any]]:
+    """All built-in pieces, a row each."""
+    rows = []
+    for name in piece_names():
+        piece, _ = find_piece(name)
+        rows.append({"name": name, "title": piece.title, "about": piece.about, "seconds": _seconds(piece)})
+    return rows
+
+
+def _seconds(piece: Piece) -> float:
+    return max(part.ticks / part.rate for part in piece.parts.values())
+
+
+def piece_card(name: str) -> Card:
+    """A piece's programme note, parts, voices and knobs."""
+    piece, _ = find_piece(name)
+    lines = [piece.title, "", piece.about.strip(), "", "parts"]
+    lines += _table((k, p.source, f"{p.rate:g} ticks/s", f"{p.ticks / p.rate:g} s") for k, p in piece.parts.items())
+    lines += ["", f"voices (purpose {piece.score.get('purpose', 'measure')})"]
+    lines += _table(
+        (k, str(v.get("instrument", "")), ", ".join(_lanes(v))) for k, v in piece.score.get("voices", {}).items()
+    )
+    if piece.knobs:
+        lines += ["", "knobs", *_table((k.path, _span(*k.range, ""), k.shape) for k in piece.knobs)]
+    master = piece.master
+    lines += ["", f"picture {piece.picture.view}; {master.loudness:g} LUFS, at most {master.ceiling:g} dBTP"]
+    return Card(piece.model_dump(mode="json"), "\n".join(lines))
+
+
+def _lanes(voice: dict[str, Any]) -> list[str]:
+    lanes = voice.get("lanes", {})
+    return [f"{k} ← {v['channel']}" for k, v in lanes.items() if isinstance(v, dict) and "channel" in v]
+
+
+def piece_toml(name: str) -> str:
+    """The piece as a file for editing: a library piece as it was written, with its comments."""
+    from pieces.piece import ALIASES, library
+
+    written = library().get(ALIASES.get(name, name))
+    return written if written is not None else find_piece(name)[0].to_toml()
+
+
+def take_list(archive: Archive, **wanted: Any) -> list[dict[str, Any]]:
+    """A page of takes, newest first."""
+    return [asdict(row) for row in archive.takes(**wanted)]
+
+
+def take_card(archive: Archive, name: str) -> Card:
+    """Everything about a take but its frames."""
+    take = archive.take(name)
+    data = asdict(take)
+    data |= {"piece": take.piece_name, "composition": take.piece, "parents": [p.take_id for p in take.parents]}
+    data["lineage"] = [p._asdict() for p in take.parents]
+    del data["piece_name"]
+    data["media"] = [{**asdict(m), "path": str(m.path)} for m in archive.media(take.id)]
+    data["visits"] = [asdict(v) for v in archive.visits(take.id)]
+    data["proposal"] = asdict(archive.proposal(take.proposal_id)) if take.proposal_id else None
+    rows = [
+        ("take", take.id),
+        ("piece", f"{take.piece_name} ({take.piece['title']})"),
+        ("status", take.status + (f": {take.error}" if take.error else "")),
+        ("created", take.created),
+        ("length", f"{take.duration_s:.1f} s, {take.ticks} ticks at {take.rate:g}/s, seed {take.seed}"),
+        ("kept as", f"{take.retention}, {take.origin}"),
+        *(("control", f"{k} = {v}") for k, v in take.controls.items()),
+        *([("sound", _sound(take.render))] if take.render else []),
+        *((m["role"], m["path"]) for m in data["media"]),
+        *(("parent", f"{parent.take_id} ({parent.relation})") for parent in take.parents),
+        *([("because", data["proposal"]["reason"])] if data["proposal"] else []),
+        *(("visit", _visit(v)) for v in data["visits"]),
+        ("signals", take.signals_hash or "(not finished)"),
+    ]
+    lines = table(rows)
+    return Card(data, "\n".join(lines))
+
+
+def _visit(visit: dict[str, Any]) -> str:
+    progress, rating = visit["progress"], visit["rating"]
+    told = f"rating {rating}" if progress is None else f"progress {progress:+.3f} nats/token"
+    return f"{visit['visitor']}: {told}, {visit['verdict']}"
+
+
+def _sound(render: Any) -> str:
+    line = f"{render['duration_s']:.1f} s, {render['loudness']:.1f} LUFS, {render['true_peak']:.1f} dBTP"
+    return line + ("; the true-peak ceiling kept it below its declared loudness" if render["limited"] else "")
+
+
+def take_files(archive: Archive, take_id: str, written: list[Path]) -> str:
+    """A take's id and where its files are, as `compose` prints them."""
+    take = archive.take(take_id)
+    rows = [("take", take.id), *([("sound", _sound(take.render))] if take.render else [])]
+    kept = [(m.role, str(m.path)) for m in archive.media(take.id) if m.role in ("mix", "sheet", "film")]
+    return "\n".join(table([*rows, *(("file", str(p)) for p in written)] if written else [*rows, *kept]))
+
+
+def verdict_text(verdict: Verdict) -> str:
+    """What a replay found."""
+    said = {True: "the same, bit for bit", False: "not the same", None: "none: the take has no sound yet"}
+    rows = [
+        ("take", verdict.take_id),
+        ("signals", f"{said[verdict.signals]} ({verdict.ticks} ticks)"),
+        ("samples", said[verdict.samples]),
+        *(("drift", str(d)) for d in verdict.drift),
+        *(("machine", c) for c in verdict.changed),
+    ]
+    return "\n".join(table(rows))
+
+
+def round_text(step: Round) -> str:
+    """One round of the loop."""
+    changes = ", ".join(f"{path.rpartition('.')[2]} = {value:.4g}" for path, value in step.proposal.changes.items())
+    progress = "" if step.response.progress is None else f"progress {step.response.progress:+.3f} nats/token, "
+    return "\n".join(
+        [
+            f"round {step.number}  take {step.take_id}",
+            f"  {step.response.visitor}: {progress}{step.response.verdict}",
+            f"  next: {changes}",
+            f"  because {step.proposal.reason}",
+        ]
+    )

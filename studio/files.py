@@ -1,0 +1,81 @@
+"""A take's files for people: what `compose --out` and `export` write."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pieces.signals import DescantError
+from studio.rendering import Progress, film, heard, make, sheet, silent
+from studio.rendering import stems as rendered_stems
+
+if TYPE_CHECKING:
+    from db.archive import Archive, TakeRecord
+
+FORMATS = ("wav", "flac", "mp4", "png", "csv", "parquet", "jsonl")
+
+
+def check_folder(folder: Path) -> Path:
+    """Make a folder and see that it can be written, before hours of work go into what belongs there."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise DescantError(f"{folder}: cannot be made: {error.strerror}; choose another folder") from error
+    if not os.access(folder, os.W_OK):
+        raise DescantError(f"{folder}: cannot be written (read-only?); choose another folder")
+    return folder
+
+
+def export(
+    archive: Archive,
+    take_id: str,
+    folder: Path,
+    formats: Sequence[str],
+    *,
+    stems: bool = False,
+    progress: Progress = silent,
+) -> list[Path]:
+    """Write a take's files into `folder`; returns their paths.
+
+    ``wav`` is the mix in 32-bit float as it was rendered (with `stems`, one more file a voice), ``flac`` the same in
+    24 bit, ``mp4`` the film, ``png`` the sheet, ``csv``, ``parquet`` and ``jsonl`` the signals, a row per tick.
+    """
+    take = archive.take(take_id)
+    make(archive, take.id, formats, progress)
+    voices = rendered_stems(archive, take.id, progress) if stems and "wav" in formats else {}
+    check_folder(folder)
+    stem = f"{Path(take.piece_name).stem}-{take.id}"
+    written = []
+    for fmt in formats:
+        path = folder / f"{stem}.{fmt}"
+        try:
+            _write(archive, take, fmt, path)
+            written.append(path)
+            for voice, made in voices.items() if fmt == "wav" else ():
+                written.append(folder / f"{stem}-stem-{voice}.wav")
+                shutil.copyfile(made, written[-1])
+        except OSError as error:
+            raise DescantError(f"{path}: cannot be written: {error.strerror or error}") from error
+    return written
+
+
+def _write(archive: Archive, take: TakeRecord, fmt: str, path: Path) -> None:
+    if fmt in ("csv", "parquet", "jsonl"):
+        from db.export import export_signals
+
+        export_signals(archive, take.id, fmt, path)
+    elif fmt == "flac":
+        import soundfile
+
+        audio, rate = soundfile.read(heard(archive, take), dtype="float32", always_2d=True)
+        soundfile.write(path, audio, rate, subtype="PCM_24")
+    else:
+        made = {
+            "wav": lambda: heard(archive, take),
+            "png": lambda: sheet(archive, take.id),
+            "mp4": lambda: film(archive, take.id),
+        }
+        shutil.copyfile(made[fmt](), path)

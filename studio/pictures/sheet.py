@@ -1,0 +1,229 @@
+"""Sheets: labelled pictures for people, with times, plots and the sound's spectrogram. A sheet is no artefact."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pieces.signals import Channel, DescantError, Frames
+from studio.pictures.canvas import BREAK, FAINT, GOAL, GROUND, INK, Colour, dim, mix, series_colours
+from studio.pictures.draw import picture
+from studio.pictures.view import scalars, signal
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure, SubFigure
+
+#: Pictures on a sheet (two rows), channels plotted, and the size in pixels.
+MOMENTS, PLOTTED, SIZE = 6, 6, (1600, 1000)
+#: Points drawn of a long signal.
+POINTS = 2000
+
+
+def sheet(
+    frames: Frames,
+    view: str,
+    options: Mapping[str, Any],
+    title: str,
+    subtitle: str,
+    path: Path,
+    *,
+    channels: Sequence[Channel] = (),
+    waveform: NDArray[np.float32] | None = None,
+    sample_rate: int = 48000,
+) -> None:
+    """Write a labelled PNG of 1600 x 1000 pixels.
+
+    Parameters
+    ----------
+    frames : Frames
+        The performance, with what `view` needs and the scalars to plot (the first six that vary).
+    view, options
+        How pictures are drawn; see `studio.pictures.draw.picture`.
+    title, subtitle : str
+        Plain text.
+    path : Path
+        The file to write; replaced when it is complete.
+    channels : sequence of Channel, optional
+        Declarations that give the plots their units.
+    waveform : ndarray, optional
+        Sound ``[n, 2]`` at `sample_rate` (Hz) whose spectrogram is shown.
+
+    Raises
+    ------
+    DescantError
+        If the view cannot be drawn or the file cannot be written.
+    """
+    from matplotlib import style
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    with style.context(_look(), after_reset=True):
+        figure = Figure(figsize=(SIZE[0] / 100, SIZE[1] / 100), dpi=100)
+        FigureCanvasAgg(figure)
+        _head(figure, frames, title, subtitle)
+        grid = figure.add_gridspec(
+            1, 2, width_ratios=(1.02, 1), left=0.028, right=0.975, top=0.885, bottom=0.062, wspace=0.13
+        )
+        _moments(figure, grid[0], frames, view, options)
+        _plots(figure, grid[1], frames, {c.name: c for c in channels}, waveform, sample_rate)
+        _write(figure, Path(path))
+
+
+def _hex(colour: Colour) -> str:
+    return "#{:02x}{:02x}{:02x}".format(*colour)
+
+
+def _look() -> dict[str, Any]:
+    quiet, ground = _hex(dim(INK, 0.55)), _hex(GROUND)
+    return {
+        "figure.facecolor": ground,
+        "axes.facecolor": _hex(mix(GROUND, FAINT, 0.35)),
+        "axes.edgecolor": _hex(FAINT),
+        "axes.labelcolor": quiet,
+        "axes.spines.top": False,
+        "axes.spines.right": False,
+        "axes.grid": True,
+        "grid.color": _hex(FAINT),
+        "grid.linewidth": 0.6,
+        "font.family": "DejaVu Sans",
+        "font.size": 9,
+        "text.color": _hex(INK),
+        "text.parse_math": False,
+        "xtick.color": quiet,
+        "ytick.color": quiet,
+        "xtick.major.size": 0,
+        "ytick.major.size": 0,
+        "xtick.labelsize": 8,
+        "ytick.labelsize": 8,
+    }
+
+
+def _head(figure: Figure, frames: Frames, title: str, subtitle: str) -> None:
+    figure.text(0.028, 0.948, title, fontsize=23, fontweight="bold", color=_hex(INK))
+    figure.text(0.028, 0.918, subtitle, fontsize=11, color=_hex(dim(INK, 0.6)))
+    facts = f"{frames.duration:.1f} s   {frames.ticks:,} ticks at {frames.rate:g} a second"
+    figure.text(0.975, 0.918, facts, fontsize=11, ha="right", color=_hex(dim(INK, 0.6)))
+
+
+def _moments(figure: Figure, place: Any, frames: Frames, view: str, options: Mapping[str, Any]) -> None:
+    """Pictures over time, closer together at the beginning, where most things happen."""
+    grid = place.subgridspec(MOMENTS // 2, 2, wspace=0.04, hspace=0.12)
+    moments = (frames.ticks - 1) * np.linspace(0, 1, MOMENTS) ** 1.6
+    for k, tick in enumerate(moments):
+        axes = figure.add_subplot(grid[k // 2, k % 2])
+        box = axes.get_position()
+        width, height = round(box.width * SIZE[0]), round(box.height * SIZE[1])
+        axes.imshow(picture(view, frames, float(tick), width, height, options), interpolation="nearest", aspect="auto")
+        axes.set_axis_off()
+        axes.set_title(f"{tick / frames.rate:.2f} s", loc="left", fontsize=10, color=_hex(dim(INK, 0.7)), pad=4)
+
+
+def _main_channels(frames: Frames) -> list[str]:
+    varying = [n for n in scalars(frames) if np.ptp(signal(frames, n)) > 0]
+    return (varying or scalars(frames))[:PLOTTED]
+
+
+def _plots(
+    figure: Figure,
+    place: Any,
+    frames: Frames,
+    declared: Mapping[str, Channel],
+    waveform: NDArray[np.float32] | None,
+    sample_rate: int,
+) -> None:
+    names = _main_channels(frames)
+    heights = [1.0] * len(names) + ([1.9] if waveform is not None else [])
+    if not heights:
+        return
+    grid = place.subgridspec(len(heights), 1, height_ratios=heights, hspace=0.34)
+    end = max(frames.duration, len(waveform) / sample_rate if waveform is not None else 0.0)
+    for row, (name, colour) in enumerate(zip(names, series_colours(len(names)), strict=True)):
+        axes = figure.add_subplot(grid[row])
+        _plot(axes, signal(frames, name), frames.rate, colour)
+        unit = declared[name].unit if name in declared else ""
+        axes.set_title(name.replace("_", " ") + (f"  ({unit})" if unit else ""), loc="left", fontsize=9, pad=3)
+        _events(axes, frames, label=row == 0)
+        axes.set_xlim(0, end)
+        axes.tick_params(labelbottom=row == len(heights) - 1)
+    if waveform is not None:
+        axes = figure.add_subplot(grid[len(names)])
+        _spectrogram(axes, waveform, sample_rate)
+        axes.set_xlim(0, end)
+    figure.axes[-1].set_xlabel("time (s)")
+
+
+def _plot(axes: Axes, values: NDArray[np.float64], rate: float, colour: Colour) -> None:
+    """A signal over seconds; of a long one the lowest and highest of each stretch."""
+    times = np.arange(len(values)) / rate
+    if len(values) > 2 * POINTS:
+        cuts = np.linspace(0, len(values), POINTS, endpoint=False).astype(int)
+        low, high = np.minimum.reduceat(values, cuts), np.maximum.reduceat(values, cuts)
+        times, values = np.repeat(times[cuts], 2), np.stack([low, high], axis=1).ravel()
+    axes.plot(times, values, color=_hex(colour), linewidth=1.4)
+    if values.min() > 0 and values.max() / values.min() > 100:
+        axes.set_yscale("log")
+        axes.yaxis.set_major_formatter("{x:g}")
+        axes.minorticks_off()
+    else:
+        axes.locator_params(axis="y", nbins=4)
+    axes.margins(y=0.12)
+
+
+def _events(axes: Axes, frames: Frames, label: bool) -> None:
+    """A stroke for each event; in the first plot the first of each kind is named."""
+    named: set[str] = set()
+    for event in [e for e in frames.events if e.kind != "control"][:200]:
+        at = event.tick / frames.rate
+        broken = event.kind in ("diverged", "exploded", "collapsed", "cliff")
+        colour = _hex(BREAK if broken else mix(GOAL, INK, 0.3))
+        axes.axvline(at, color=colour, linewidth=0.9, alpha=0.7)
+        if label and event.kind not in named:
+            named.add(event.kind)
+            axes.text(
+                at, 0.97 - 0.17 * (len(named) % 2), f" {event.kind.replace('_', ' ')}", color=colour, fontsize=8,
+                va="top", transform=axes.get_xaxis_transform(), clip_on=True,
+            )  # fmt: skip
+
+
+def _spectrogram(axes: Axes, waveform: NDArray[np.float32], sample_rate: int) -> None:
+    """Level in dB below the loudest, time against frequency on a log scale (Hann windows of 4096 samples)."""
+    from matplotlib.colors import LinearSegmentedColormap
+
+    window, columns = 4096, 900
+    mono = np.pad(np.asarray(waveform, dtype=np.float64).mean(axis=1), (window // 2, window // 2))
+    starts = np.linspace(0, len(mono) - window, min(columns, len(mono) - window + 1)).astype(int)
+    shape = np.hanning(window)
+    spectra = np.stack([np.abs(np.fft.rfft(mono[s : s + window] * shape)) for s in starts], axis=1)
+    frequencies = np.fft.rfftfreq(window, 1 / sample_rate)
+    bands = np.geomspace(40, min(16000, sample_rate / 2), 300)
+    rows = np.searchsorted(frequencies, bands).clip(1, len(frequencies) - 1)
+    level = 20 * np.log10(np.maximum(spectra[rows], 1e-9))
+    ceiling = float(level.max())
+    night = LinearSegmentedColormap.from_list("dusk", ["#07080d", "#2a2f66", "#a04fc0", "#ff8054", "#faf0b2"])
+    times = np.linspace(0, len(waveform) / sample_rate, len(starts))
+    axes.pcolormesh(
+        times, bands, level, cmap=night, vmin=ceiling - 70, vmax=ceiling, shading="nearest", rasterized=True
+    )
+    axes.set_yscale("log")
+    ticks = [f for f in (50, 100, 200, 500, 1000, 2000, 5000, 10000) if f < bands[-1]]
+    axes.set_yticks(ticks, [f"{f:g}" if f < 1000 else f"{f / 1000:g}k" for f in ticks])
+    axes.minorticks_off()
+    axes.grid(False)
+    axes.set_title("sound  (Hz; colours span 70 dB)", loc="left", fontsize=9, pad=3)
+
+
+def _write(figure: Figure | SubFigure, path: Path) -> None:
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        figure.savefig(part, format="png", metadata={"Software": None})  # type: ignore[union-attr]
+        part.replace(path)
+    except OSError as error:
+        raise DescantError(f"{path}: the sheet cannot be written: {error.strerror or error}") from error
+    finally:
+        part.unlink(missing_ok=True)
