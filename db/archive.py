@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
-from typing import Any, TypeVar, cast
+from typing import Any, BinaryIO, TypeVar, cast
 
-from sqlalchemy import insert, select, update
+from sqlalchemy import and_, insert, select, update
 from sqlalchemy.orm import Session
 from uuid_utils import uuid7
 
@@ -18,7 +19,7 @@ from db.blocks import read_blocks, refer
 from db.database import Database, judge
 from db.media import MediaStore
 from db.migrations import REVISIONS
-from db.models import BlockEvent, Media, Proposal, Take, TakeMedia, TakeParent, Visit
+from db.models import Block, BlockEvent, Media, Part, Proposal, Take, TakeMedia, TakeParent, Visit
 from db.process import is_gone, this_process
 from db.recorder import Recorder
 from db.records import (
@@ -28,14 +29,17 @@ from db.records import (
     MediaRow,
     NewTake,
     Parent,
+    PartRecord,
     ProposalRecord,
     Status,
     TakeRecord,
     TakeRow,
     VisitRecord,
+    part_name,
 )
 from pieces.signals import Event, FrameBlock, Frames, gather
 from pieces.source import nearest
+from pieces.stream import StreamWriter
 
 __all__ = [
     "Archive",
@@ -45,6 +49,7 @@ __all__ = [
     "MediaRow",
     "NewTake",
     "Parent",
+    "PartRecord",
     "ProposalRecord",
     "Recorder",
     "TakeRecord",
@@ -141,29 +146,32 @@ class Archive:
         Raises
         ------
         ArchiveError
-            If a parent or the proposal is unknown, or the archive cannot be written.
+            If the parts or the seed are not allowed, a parent or the proposal is unknown, or the archive cannot be
+            written.
         """
+        _check_parts(new.parts)
         if not 0 <= new.seed < 2**63:
             raise ArchiveError(f"seed = {new.seed}: allowed are whole numbers from 0 to 2**63 - 1")
         take_id = str(uuid7())
         now = datetime.now(UTC)
-        fields = {k: v for k, v in vars(new).items() if k != "parents"}
+        fields = {k: v for k, v in vars(new).items() if k not in ("parents", "parts")}
+        parts = [Part(number=i, name=name, rate=rate, channels=[]) for i, (name, rate) in enumerate(new.parts)]
         with self._database.write() as session:
             for parent, _, _ in new.parents:
                 self._need(session, parent)
             if new.proposal_id is not None:
                 self._proposal(session, new.proposal_id)
             take = Take(
-                id=take_id, status="running", created=now, updated=now, process=this_process(), channels=[], **fields
+                id=take_id, status="running", created=now, updated=now, process=this_process(), parts=parts, **fields
             )
             session.add(take)
             session.flush()
             for number, (parent, tick, relation) in enumerate(new.parents):
                 session.add(TakeParent(take_id=take_id, number=number, parent_id=parent, tick=tick, relation=relation))
-        return Recorder(self._database, self._store, take_id)
+        return Recorder(self._database, self._store, parts)
 
     def resume(self, take_id: str) -> Recorder:
-        """Go on with an interrupted or failed take after its last committed tick; it is running again.
+        """Go on with an interrupted or failed take after each part's last committed tick; it is running again.
 
         Raises
         ------
@@ -183,8 +191,8 @@ class Archive:
             error = take.error
             take.status, take.error, take.process = "running", None, this_process()
             take.updated = datetime.now(UTC)
-            channels = take.declared()
-        recorder = Recorder(self._database, self._store, take_id, channels, (former, error))
+            parts = list(take.parts)
+        recorder = Recorder(self._database, self._store, parts, (former, error))
         recorder.catch_up()
         return recorder
 
@@ -194,7 +202,7 @@ class Archive:
         """A page of takes, newest first, of a status and of a piece (by name) if they are given."""
         columns = (
             *(Take.id, Take.piece_name, Take.status, Take.created, Take.duration_s),
-            *(Take.ticks, Take.rate, Take.retention, Take.origin, Take.seed),
+            *(Take.retention, Take.origin, Take.seed),
         )
         query = select(*columns).order_by(Take.id.desc()).limit(limit).offset(offset)
         if status is not None:
@@ -203,9 +211,14 @@ class Archive:
             query = query.where(Take.piece_name == piece)
         with self._database.read() as session:
             rows = session.execute(query).all()
-            parents = _parents(session, [row.id for row in rows])
+            ids = [row.id for row in rows]
+            parents, lengths = _parents(session, ids), _lengths(session, ids)
         return [
-            TakeRow(**_common(row), piece=row.piece_name, parents=tuple(p.take_id for p in parents.get(row.id, ())))
+            TakeRow(
+                **_common(row, lengths.get(row.id, ())),
+                piece=row.piece_name,
+                parents=tuple(p.take_id for p in parents.get(row.id, ())),
+            )
             for row in rows
         ]
 
@@ -227,9 +240,9 @@ class Archive:
             same = ("piece_name", "piece", "piece_hash", "controls", "inputs", "versions", "platform", "threads")
             more = ("proposal_id", "signals_hash", "render", "error")
             return TakeRecord(
-                **_common(take),
+                **_common(take, take.parts),
                 **{name: getattr(take, name) for name in (*same, *more)},
-                channels=take.declared(),
+                parts={p.name: PartRecord(p.rate, p.ticks, p.declared(), p.signals_hash) for p in take.parts},
                 parents=_parents(session, [take.id]).get(take.id, ()),
             )
 
@@ -259,31 +272,52 @@ class Archive:
             raise ArchiveError(f"no proposal {proposal_id!r} in {self.where}")
         return proposal
 
+    def _part(self, take_id: str, part: str | None) -> Part:
+        with self._database.read() as session:
+            parts = {p.name: p for p in self._need(session, take_id).parts}
+        return parts[part_name(take_id, parts, part)]
+
     def blocks(
-        self, take_id: str, channels: Collection[str] | None = None, first_tick: int = 0
+        self, take_id: str, channels: Collection[str] | None = None, first_tick: int = 0, part: str | None = None
     ) -> Iterator[FrameBlock]:
-        """Stream a take's blocks in order, from `first_tick` on, with `channels` (default all).
+        """Stream a part's blocks in order, from `first_tick` on, with `channels` (default all).
+
+        Parameters
+        ----------
+        take_id : str
+            The take.
+        channels : collection of str, optional
+            Those of the part that are wanted.
+        first_tick : int
+            Of the part's own ticks.
+        part : str, optional
+            Its name; may be left out when there is one.
 
         Raises
         ------
         ArchiveError
-            If there is no such take or channel, or a block is damaged.
+            If there is no such take, part or channel, several parts and none is named, or a block is damaged.
         """
-        with self._database.read() as session:
-            known = {c.name for c in self._need(session, take_id).declared()}
+        row = self._part(take_id, part)
+        known = {c.name for c in row.declared()}
         for name in channels or ():
             if name not in known:
-                raise ArchiveError(f"take {take_id} has no channel {name!r}{nearest(name, sorted(known))}")
-        return read_blocks(self._database, self._store, take_id, channels, first_tick)
+                raise ArchiveError(f"{row} has no channel {name!r}{nearest(name, sorted(known))}")
+        return read_blocks(self._database, self._store, row, channels, first_tick)
 
-    def frames(self, take_id: str, channels: Sequence[str] | None = None) -> Frames:
-        """A whole take in memory, with `channels` (default all)."""
-        with self._database.read() as session:
-            rate = self._need(session, take_id).rate
-        return gather(self.blocks(take_id, channels), rate)
+    def frames(self, take_id: str, channels: Sequence[str] | None = None, part: str | None = None) -> Frames:
+        """A whole part in memory, see `blocks`."""
+        return gather(self.blocks(take_id, channels, part=part), self._part(take_id, part).rate)
 
-    def events(self, take_id: str, *kinds: str) -> list[Event]:
-        """A take's events in order, of the given kinds (default all)."""
+    def stream(self, take_id: str, file: BinaryIO, part: str | None = None) -> None:
+        """Write a part (see `blocks`) in the stream format, with ``{"take": id, "part": name, "rate": rate}``."""
+        row = self._part(take_id, part)
+        writer = StreamWriter(file, row.declared(), {"take": row.take_id, "part": row.name, "rate": row.rate})
+        for block in self.blocks(take_id, part=row.name):
+            writer.write(block)
+
+    def events(self, take_id: str, *kinds: str, part: str | None = None) -> list[Event]:
+        """A part's events in order (default: of all parts in order of commit), of the given kinds (default all)."""
         query = (
             select(BlockEvent.tick, BlockEvent.kind, BlockEvent.data, BlockEvent.given)
             .where(BlockEvent.take_id == take_id)
@@ -291,6 +325,9 @@ class Archive:
         )
         if kinds:
             query = query.where(BlockEvent.kind.in_(kinds))
+        if part is not None:
+            of_block = and_(Block.take_id == BlockEvent.take_id, Block.number == BlockEvent.block)
+            query = query.join(Block, of_block).where(Block.part == self._part(take_id, part).number)
         with self._database.read() as session:
             return [Event(*row) for row in session.execute(query)]
 
@@ -401,10 +438,37 @@ def _iso(time: datetime) -> str:
     return time.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-def _common(take: Any) -> dict[str, Any]:
-    names = ("id", "status", "ticks", "rate", "retention", "origin", "seed")
-    duration = take.ticks / take.rate if take.duration_s is None else take.duration_s
-    return {**{n: getattr(take, n) for n in names}, "created": _iso(take.created), "duration_s": duration}
+def _check_parts(parts: Sequence[tuple[str, float]]) -> None:
+    names = [name for name, _ in parts]
+    if not names:
+        raise ArchiveError("parts = []: a take has one part at least: give its name and its ticks per second")
+    for name, rate in parts:
+        if names.count(name) > 1:
+            raise ArchiveError(f"parts = {', '.join(names)}: {name!r} comes twice: give each part a name of its own")
+        if not (math.isfinite(rate) and rate > 0):
+            raise ArchiveError(f"part {name}: rate = {rate}: allowed are finite numbers above 0 (ticks per second)")
+
+
+def _common(take: Any, parts: Sequence[Any]) -> dict[str, Any]:
+    """What lists and records share, from a take's row and its parts', of which two columns will do."""
+    names = ("id", "status", "retention", "origin", "seed")
+    ticks = sum(p.ticks for p in parts)
+    longest = max((p.ticks / p.rate for p in parts), default=0.0)
+    duration = longest if take.duration_s is None else take.duration_s
+    return {
+        **{n: getattr(take, n) for n in names},
+        "ticks": ticks,
+        "created": _iso(take.created),
+        "duration_s": duration,
+    }
+
+
+def _lengths(session: Session, take_ids: Sequence[str]) -> dict[str, list[Any]]:
+    """Rows of parts, with ticks and rate, by take."""
+    found: dict[str, list[Any]] = {}
+    for row in session.execute(select(Part.take_id, Part.ticks, Part.rate).where(Part.take_id.in_(take_ids))):
+        found.setdefault(row.take_id, []).append(row)
+    return found
 
 
 def _parents(session: Session, take_ids: Sequence[str]) -> dict[str, tuple[Parent, ...]]:

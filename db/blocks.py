@@ -1,7 +1,7 @@
 """How blocks of frames lie in the archive, both ways.
 
-The scalar channels of a block are one blob, in the stream format; its array channels are one media file in the same
-format; its events are rows, so that they can be asked for.
+A block holds ticks of one part. Its scalar channels are one blob, in the stream format; its array channels are one
+media file in the same format; its events are rows, so that they can be asked for.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session
 
 from db.database import Database
 from db.media import MediaStore, Stored
-from db.models import Block, BlockEvent, Media
+from db.models import Block, BlockEvent, Media, Part
 from db.records import ArchiveError
 from pieces.signals import Array, Event, FrameBlock
 from pieces.stream import StreamError, decode_block, encode_block
@@ -40,14 +40,15 @@ class EncodedBlock:
         self._stored = None if self._arrays is None else store.put(self._arrays, ARRAYS)
         self.bytes = len(self._payload)
 
-    def write(self, connection: Connection, take_id: str, number: int) -> None:
-        """Insert it as the take's block `number` (counted from 0)."""
+    def write(self, connection: Connection, part: Part, number: int) -> None:
+        """Insert it as the part's next one, which is the take's block `number` (counted from 0 over all parts)."""
         block = self._block
         if self._stored and self._arrays:
             refer(connection, self._store, self._stored, self._arrays)
         row = {
-            "take_id": take_id,
+            "take_id": part.take_id,
             "number": number,
+            "part": part.number,
             "first_tick": block.first_tick,
             "ticks": block.ticks,
             "events": len(block.events),
@@ -56,7 +57,7 @@ class EncodedBlock:
         }
         connection.execute(_INSERT, row)
         if block.events:
-            key = {"take_id": take_id, "block": number}
+            key = {"take_id": part.take_id, "block": number}
             rows = [
                 {**key, "number": i, "tick": e.tick, "kind": e.kind, "given": e.given, "data": dict(e.data)}
                 for i, e in enumerate(block.events)
@@ -80,11 +81,11 @@ def refer(connection: Connection, store: MediaStore, stored: Stored, source: Pat
 def read_blocks(
     database: Database,
     store: MediaStore,
-    take_id: str,
+    part: Part,
     channels: Collection[str] | None = None,
     first_tick: int = 0,
 ) -> Iterator[FrameBlock]:
-    """Blocks of a take from `first_tick` on, in order, a few at a time; `channels` narrows them (default all).
+    """Blocks of a take's part from `first_tick` on, in order, a few at a time; `channels` narrows them (default all).
 
     Raises
     ------
@@ -94,10 +95,10 @@ def read_blocks(
     number = -1
     while True:
         with database.read() as session:
-            page = _page(session, take_id, number, first_tick)
+            page = _page(session, part, number, first_tick)
         for row, events in page:
             number = row.number
-            arrays = _arrays(store, take_id, row, channels)
+            arrays = _arrays(store, part, row, channels)
             yield _cut(FrameBlock(row.first_tick, arrays, events), first_tick)
         if len(page) < _PAGE:
             return
@@ -113,19 +114,20 @@ class _Row(NamedTuple):
     suffix: str | None
 
 
-def _page(session: Session, take_id: str, after: int, first_tick: int) -> list[tuple[_Row, tuple[Event, ...]]]:
+def _page(session: Session, part: Part, after: int, first_tick: int) -> list[tuple[_Row, tuple[Event, ...]]]:
     query = (
         select(
             *(Block.number, Block.first_tick, Block.ticks, Block.events),
             *(Block.payload, Block.arrays, Media.suffix),
         )
         .join(Media, Block.arrays == Media.sha256, isouter=True)
-        .where(Block.take_id == take_id, Block.number > after, Block.first_tick + Block.ticks >= first_tick)
+        .where(Block.take_id == part.take_id, Block.part == part.number, Block.number > after)
+        .where(Block.first_tick + Block.ticks >= first_tick)
         .order_by(Block.number)
         .limit(_PAGE)
     )
     rows = [_Row._make(row) for row in session.execute(query)]
-    return [(row, _events(session, take_id, row.number) if row.events else ()) for row in rows]
+    return [(row, _events(session, part.take_id, row.number) if row.events else ()) for row in rows]
 
 
 def _events(session: Session, take_id: str, block: int) -> tuple[Event, ...]:
@@ -137,8 +139,8 @@ def _events(session: Session, take_id: str, block: int) -> tuple[Event, ...]:
     return tuple(Event(*row) for row in session.execute(query))
 
 
-def _arrays(store: MediaStore, take_id: str, row: _Row, channels: Collection[str] | None) -> dict[str, Array]:
-    where = f"take {take_id}, ticks {row.first_tick} to {row.first_tick + row.ticks - 1}"
+def _arrays(store: MediaStore, part: Part, row: _Row, channels: Collection[str] | None) -> dict[str, Array]:
+    where = f"{part}, ticks {row.first_tick} to {row.first_tick + row.ticks - 1}"
     try:
         arrays = dict(decode_block(row.payload).arrays)
         if row.arrays is not None and (channels is None or not arrays.keys() >= set(channels)):

@@ -1,4 +1,4 @@
-"""A take's signals as tables: CSV, Parquet, JSON lines. Streamed block by block, so that length costs no memory."""
+"""A part's signals as tables: CSV, Parquet, JSON lines. Streamed block by block, so that length costs no memory."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 import numpy as np
 
 from db.archive import Archive
-from db.records import ArchiveError
+from db.records import ArchiveError, part_name
 from pieces.signals import Array, Channel, Event, FrameBlock
 
 if TYPE_CHECKING:
@@ -47,8 +47,8 @@ class Exported:
     left_out: tuple[str, ...]
 
 
-def export_signals(archive: Archive, take_id: str, fmt: str, path: Path) -> Exported:
-    """Write a take's signals to `path` and its events beside it, as ``<stem>.events<suffix>``.
+def export_signals(archive: Archive, take_id: str, fmt: str, path: Path, part: str | None = None) -> Exported:
+    """Write the signals of a take's part to `path` and its events beside it, as ``<stem>.events<suffix>``.
 
     NaN is empty in CSV and null in Parquet and JSON lines; so is infinity, but Parquet keeps it. Files appear when
     they are complete.
@@ -66,27 +66,31 @@ def export_signals(archive: Archive, take_id: str, fmt: str, path: Path) -> Expo
         The format.
     path : Path
         The signals' file.
+    part : str, optional
+        The part's name; may be left out when there is one.
 
     Raises
     ------
     ArchiveError
-        On another format, an unknown take, or a file that cannot be written.
+        On another format, an unknown take or part, several parts and none named, or a file that cannot be written.
     """
     if fmt not in _WRITERS:
         raise ArchiveError(f"format {fmt!r}: signals can be exported as {', '.join(_WRITERS)}")
-    take = archive.take(take_id)
-    small = [c for c in take.channels if math.prod(c.shape) <= LARGEST]
+    parts = archive.take(take_id).parts
+    part = part_name(take_id, parts, part)
+    rate, channels = parts[part].rate, parts[part].channels
+    small = [c for c in channels if math.prod(c.shape) <= LARGEST]
     names = [c.name for c in small]
-    left_out = tuple(c.name for c in take.channels if c not in small)
+    left_out = tuple(c.name for c in channels if c not in small)
     beside = path.with_name(f"{path.stem}.events{path.suffix}")
-    events = archive.events(take_id)
-    happened = _events(events, take.rate)
+    events = archive.events(take_id, part=part)
+    happened = _events(events, rate)
     held = {c.name: _Held(events, c.name) for c in small if np.dtype(c.dtype).kind == "f"}
     try:
         with _writer(fmt, path, _empty(small)) as write:
-            for block in archive.blocks(take_id, names):
+            for block in archive.blocks(take_id, names, part=part):
                 if block.ticks:
-                    write(_rows(block, small, take.rate, held))
+                    write(_rows(block, small, rate, held))
         if happened:
             with _writer(fmt, beside, happened) as write:
                 write(happened)

@@ -22,7 +22,7 @@ from sqlalchemy import (
     TypeDecorator,
     text,
 )
-from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 
 from pieces.signals import Channel
 
@@ -92,8 +92,6 @@ class Take(Base):
     #: Time of the last commit, by which a recorder on another machine shows that it lives.
     updated: Mapped[datetime]
     seed: Mapped[int]
-    rate: Mapped[float]
-    ticks: Mapped[int] = mapped_column(default=0)
     #: Size of its blocks, without the media files of array channels.
     bytes: Mapped[int] = mapped_column(default=0)
     duration_s: Mapped[float | None]
@@ -109,8 +107,26 @@ class Take(Base):
     inputs: Mapped[dict[str, Any]]
     versions: Mapped[dict[str, Any]]
     platform: Mapped[dict[str, Any]]
-    channels: Mapped[list[Any]]
     piece: Mapped[dict[str, Any]]
+
+    parts: Mapped[list[Part]] = relationship(order_by="Part.number")
+
+
+class Part(Base):
+    """What plays in a take, with its own ticks from 0."""
+
+    __tablename__ = "parts"
+
+    take_id: Mapped[str] = mapped_column(ForeignKey("takes.id", ondelete="CASCADE"), primary_key=True)
+    number: Mapped[int] = mapped_column(primary_key=True)
+    name: Mapped[str] = mapped_column(Text)
+    rate: Mapped[float]
+    ticks: Mapped[int] = mapped_column(default=0)
+    signals_hash: Mapped[str | None] = mapped_column(String(64))
+    channels: Mapped[list[Any]]
+
+    def __str__(self) -> str:
+        return f"take {self.take_id}, part {self.name}"
 
     def declared(self) -> tuple[Channel, ...]:
         """Its channels."""
@@ -130,13 +146,21 @@ class TakeParent(Base):
 
 
 class Block(Base):
-    """Consecutive ticks: scalar channels as one blob, array channels as a media file, events in `BlockEvent`."""
+    """Consecutive ticks of a part: scalar channels as one blob, array channels as a file, events in `BlockEvent`.
+
+    Blocks are numbered through the whole take, in order of commit; a part's own order is that of its numbers.
+    """
 
     __tablename__ = "blocks"
-    __table_args__ = (Index(None, "arrays", sqlite_where=_ANY, postgresql_where=_ANY),)
+    __table_args__ = (
+        ForeignKeyConstraint(["take_id", "part"], ["parts.take_id", "parts.number"], ondelete="CASCADE"),
+        Index(None, "take_id", "part", "number"),
+        Index(None, "arrays", sqlite_where=_ANY, postgresql_where=_ANY),
+    )
 
-    take_id: Mapped[str] = mapped_column(ForeignKey("takes.id", ondelete="CASCADE"), primary_key=True)
+    take_id: Mapped[str] = mapped_column(String(36), primary_key=True)
     number: Mapped[int] = mapped_column(primary_key=True)
+    part: Mapped[int]
     first_tick: Mapped[int]
     ticks: Mapped[int]
     events: Mapped[int]

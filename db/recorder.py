@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -16,13 +16,14 @@ from sqlalchemy import bindparam, update
 from db.blocks import EncodedBlock, read_blocks
 from db.database import Database
 from db.media import MediaStore
-from db.models import Take, Utc
-from db.records import ArchiveError, Status
+from db.models import Part, Take, Utc
+from db.records import ArchiveError, Json, Status, combined_hash, part_name
 from pieces.signals import Array, Channel, Event, FrameBlock, SignalsHash
 
-#: A commit takes place when more than so much of scalar channels would wait (of 0.25 to 4 MB measured fastest), ...
+#: A commit takes place when more than so much of a part's scalar channels would wait (of 0.25 to 4 MB measured
+#: fastest), ...
 COMMIT_BYTES = 1536 * 1024
-#: ... or so much of array channels, each commit of which makes a file and syncs it, ...
+#: ... or so much of its array channels, each commit of which makes a file and syncs it, ...
 COMMIT_ARRAY_BYTES = 8 * 1024 * 1024
 #: ... or when something has waited for so many seconds, however long the source takes for its next block: half of the
 #: second that may be lost, so that the commit itself has the other half. (Only compiled code that keeps the
@@ -31,125 +32,106 @@ COMMIT_S = 0.5
 
 #: Built once, so that a commit costs little more than SQLite itself.
 _GROW = (
+    update(Part)
+    .where(Part.take_id == bindparam("take"), Part.number == bindparam("part"))
+    .values(ticks=Part.ticks + bindparam("more"))
+)
+_GROWN = (
     update(Take)
     .where(Take.id == bindparam("take"))
-    .values(
-        ticks=Take.ticks + bindparam("more"),
-        bytes=Take.bytes + bindparam("blob"),
-        updated=bindparam("now", type_=Utc()),
-    )
+    .values(bytes=Take.bytes + bindparam("blobs"), updated=bindparam("now", type_=Utc()))
 )
 
 
 class Recorder:
     """Appends blocks to one running take; made by `Archive.begin` and `Archive.resume`.
 
+    Blocks of its parts may interleave in any way; all that wait are committed in one transaction. Where a `part` is
+    asked for, its name may be left out when there is one.
+
     Attributes
     ----------
     take_id : str
         The take.
-    next_tick : int
-        Tick that the next block must start at; after a failure, the tick after the last committed one.
     """
 
     def __init__(
         self,
         database: Database,
         store: MediaStore,
-        take_id: str,
-        channels: Sequence[Channel] = (),
+        parts: Sequence[Part],
         former: tuple[Status, str | None] = ("interrupted", None),
     ) -> None:
-        self.take_id = take_id
-        self.next_tick = 0
+        self.take_id = parts[0].take_id
+        self._parts = {row.name: _Part(row) for row in parts}
         self._database = database
         self._store = store
         self._former = former
         self._number = 0
         self._lock = RLock()  # between the caller's thread and the timer's
         self._timer: Timer | None = None
-        self._declare(channels)
 
-    def _declare(self, channels: Sequence[Channel]) -> None:
-        self._channels = tuple(channels)
-        self._hash = SignalsHash(channels)
-        self._waiting = _Waiting(channels)
+    def _part(self, part: str | None) -> _Part:
+        return self._parts[part_name(self.take_id, self._parts, part)]
 
-    def channels(self, channels: Sequence[Channel]) -> None:
-        """Store what the source emits; before the first block.
+    def next_tick(self, part: str | None = None) -> int:
+        """Tick that a part's next block must start at; after a failure, the one after its last committed tick."""
+        return self._part(part).next_tick
+
+    def channels(self, channels: Sequence[Channel], part: str | None = None) -> None:
+        """Store what a part's source emits; before the part's first block.
 
         Raises
         ------
         ArchiveError
-            If the take, resumed, has other channels already.
+            If the part, resumed, has other channels already.
         """
-        if self._channels:
-            if tuple(channels) != self._channels:
-                raise ArchiveError(f"take {self.take_id}: the source emits other channels than were recorded")
+        recorded = self._part(part)
+        if recorded.channels:
+            if tuple(channels) != recorded.channels:
+                raise ArchiveError(f"{recorded.row}: the source emits other channels than were recorded")
             return
-        self._update(channels=[asdict(c) for c in channels])
-        self._declare(channels)
+        self._update({recorded.row.number: {"channels": [asdict(c) for c in channels]}})
+        recorded.declare(channels)
 
     def catch_up(self) -> None:
-        """Continue after what is recorded already: reads it once, for the hash."""
-        for block in read_blocks(self._database, self._store, self.take_id):
-            self._hash.update(block)
-            self.next_tick = block.end_tick
-            self._number += 1
+        """Continue after what is recorded already: reads it once, for the hashes."""
+        for part in self._parts.values():
+            for block in read_blocks(self._database, self._store, part.row):
+                part.hash.update(block)
+                part.next_tick = block.end_tick
+                self._number += 1
 
-    def append(self, block: FrameBlock) -> None:
-        """Add the block that follows; its arrays are copied. It is committed after half a second at the latest.
+    def append(self, block: FrameBlock, part: str | None = None) -> None:
+        """Add a part's next block; its arrays are copied. It is committed after half a second at the latest.
 
         Raises
         ------
         ArchiveError
-            If the block does not follow or is not what the channels promise, or if the archive cannot be written
-            (disk full, read-only, locked): what was committed stays.
+            If the block does not follow the part's last one or is not what its channels promise, or if the archive
+            cannot be written (disk full, read-only, locked): what was committed stays.
         """
         with self._lock:
-            self._check(block)
-            timer_failed = self._waiting and self._timer is None
-            if block.ticks > self._waiting.room or timer_failed:
+            to = self._part(part)
+            to.check(block)
+            timer_failed = self._timer is None and any(p.waiting for p in self._parts.values())
+            if block.ticks > to.waiting.room or timer_failed:
                 self.flush()
-            if block.ticks > self._waiting.room:
-                self._commit(block)
+            if block.ticks > to.waiting.room:
+                self._commit([(to, block)])
             elif block.ticks or block.events:
-                self._waiting.add(block)
+                to.waiting.add(block)
                 self._start_timer()
-            self.next_tick = max(self.next_tick, block.end_tick)
-
-    def _check(self, block: FrameBlock) -> None:
-        if block.first_tick != self.next_tick:
-            raise ArchiveError(
-                f"take {self.take_id}: a block starts at tick {block.first_tick}, expected {self.next_tick}"
-            )
-        if block.ticks and block.arrays.keys() != self._waiting.arrays.keys():
-            declared = self._waiting.arrays.keys()
-            raise ArchiveError(
-                f"take {self.take_id}, tick {block.first_tick}: a block has {sorted(block.arrays)}, "
-                f"declared are {sorted(declared)}: {', '.join(sorted(block.arrays.keys() ^ declared))} differ"
-            )
-        for name, array in block.arrays.items():
-            form = self._waiting.arrays[name]
-            if array.dtype != form.dtype or array.shape[1:] != form.shape[1:]:
-                raise ArchiveError(
-                    f"take {self.take_id}, tick {block.first_tick}: channel {name} came as {array.dtype} "
-                    f"{list(array.shape[1:])}, declared is {form.dtype} {list(form.shape[1:])}"
-                )
-        for event in block.events:
-            try:
-                event.to_json()
-            except (TypeError, ValueError) as error:
-                raise ArchiveError(
-                    f"take {self.take_id}: event {event.kind!r} at tick {event.tick}: {error}"
-                ) from error
+            to.next_tick = max(to.next_tick, block.end_tick)
 
     def flush(self) -> None:
-        """Commit what is waiting, as before a pause."""
+        """Commit what is waiting of all parts, as before a pause."""
         with self._lock:
-            if self._waiting:
-                self._commit(self._waiting.block(self.next_tick))
-                self._waiting.clear()
+            blocks = [(p, p.waiting.block(p.next_tick)) for p in self._parts.values() if p.waiting]
+            if blocks:
+                self._commit(blocks)
+            for part, _ in blocks:
+                part.waiting.clear()
 
     def _start_timer(self) -> None:
         if self._timer is None:
@@ -168,17 +150,20 @@ class Recorder:
             with suppress(Exception):  # it still waits then: the next append, or the end, tries again and raises
                 self.flush()
 
-    def _commit(self, block: FrameBlock) -> None:
-        encoded = EncodedBlock(block, self._store)
+    def _commit(self, blocks: Sequence[tuple[_Part, FrameBlock]]) -> None:
+        encoded = [EncodedBlock(block, self._store) for _, block in blocks]
         with self._database.append() as connection:
-            encoded.write(connection, self.take_id, self._number)
-            added = {"take": self.take_id, "more": block.ticks, "blob": encoded.bytes, "now": datetime.now(UTC)}
-            connection.execute(_GROW, added)
-        self._hash.update(block)
-        self._number += 1
+            for number, ((part, block), written) in enumerate(zip(blocks, encoded, strict=True), self._number):
+                written.write(connection, part.row, number)
+                connection.execute(_GROW, {"take": self.take_id, "part": part.row.number, "more": block.ticks})
+            added = {"take": self.take_id, "blobs": sum(e.bytes for e in encoded), "now": datetime.now(UTC)}
+            connection.execute(_GROWN, added)
+        for part, block in blocks:
+            part.hash.update(block)
+        self._number += len(blocks)
 
     def finish(self, *, duration_s: float) -> str:
-        """Commit the rest and mark the take as done; returns the hash of its signals.
+        """Commit the rest and mark the take as done; returns the hash of its signals (`db.records.combined_hash`).
 
         Parameters
         ----------
@@ -188,8 +173,10 @@ class Recorder:
         with self._lock:
             self.flush()
             self._stop_timer()
-        signals_hash = self._hash.hexdigest()
-        self._update(status="done", duration_s=duration_s, signals_hash=signals_hash, error=None)
+        hashes = {name: part.hash.hexdigest() for name, part in self._parts.items()}
+        signals_hash = combined_hash(hashes)
+        of_parts = {part.row.number: {"signals_hash": hashes[name]} for name, part in self._parts.items()}
+        self._update(of_parts, status="done", duration_s=duration_s, signals_hash=signals_hash, error=None)
         return signals_hash
 
     def interrupt(self) -> None:
@@ -211,14 +198,58 @@ class Recorder:
                 self.flush()
             except ArchiveError:
                 # A mark is smaller than a block and may still find room; if not, its own error is raised.
-                self.next_tick -= self._waiting.ticks
-                self._waiting.clear()
+                for part in self._parts.values():
+                    part.next_tick -= part.waiting.ticks
+                    part.waiting.clear()
         self._update(status=status, error=error)
 
-    def _update(self, **values: Any) -> None:
+    def _update(self, of_parts: Mapping[int, Json] | None = None, **values: Any) -> None:
+        """Change the take's row, and those of parts, by number."""
         values["updated"] = datetime.now(UTC)
         with self._database.append() as connection:
+            for number, more in (of_parts or {}).items():
+                row = (Part.take_id == self.take_id) & (Part.number == number)
+                connection.execute(update(Part).where(row).values(more))
             connection.execute(update(Take).where(Take.id == self.take_id).values(values))
+
+
+class _Part:
+    """A part while it is recorded: its hash so far, and what waits."""
+
+    def __init__(self, row: Part) -> None:
+        self.row = row
+        self.next_tick = 0
+        self.declare(row.declared())
+
+    def declare(self, channels: Sequence[Channel]) -> None:
+        """Make room for its channels."""
+        self.channels = tuple(channels)
+        self.hash = SignalsHash(channels)
+        self.waiting = _Waiting(channels)
+
+    def check(self, block: FrameBlock) -> None:
+        """Refuse a block that does not follow or is not what the channels promise."""
+        if block.first_tick != self.next_tick:
+            raise ArchiveError(f"{self.row}: a block starts at tick {block.first_tick}, expected {self.next_tick}")
+        where = f"{self.row}, tick {block.first_tick}"
+        declared = self.waiting.arrays
+        if block.ticks and block.arrays.keys() != declared.keys():
+            raise ArchiveError(
+                f"{where}: a block has {sorted(block.arrays)}, declared are {sorted(declared)}: "
+                f"{', '.join(sorted(block.arrays.keys() ^ declared.keys()))} differ"
+            )
+        for name, array in block.arrays.items():
+            form = declared[name]
+            if array.dtype != form.dtype or array.shape[1:] != form.shape[1:]:
+                raise ArchiveError(
+                    f"{where}: channel {name} came as {array.dtype} {list(array.shape[1:])}, "
+                    f"declared is {form.dtype} {list(form.shape[1:])}"
+                )
+        for event in block.events:
+            try:
+                event.to_json()
+            except (TypeError, ValueError) as error:
+                raise ArchiveError(f"{self.row}: event {event.kind!r} at tick {event.tick}: {error}") from error
 
 
 class _Waiting:

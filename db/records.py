@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, TypeAlias
 
 from pieces.signals import Channel, DescantError
+from pieces.source import nearest
 
 Status: TypeAlias = Literal["running", "done", "interrupted", "failed"]
 Retention: TypeAlias = Literal["kept", "scratch"]
@@ -17,6 +20,36 @@ Json: TypeAlias = Mapping[str, Any]
 
 class ArchiveError(DescantError):
     """The archive cannot do what was asked: one line with the archive or take, the reason, and what to do."""
+
+
+def combined_hash(parts: Mapping[str, str]) -> str:
+    """A take's hash: of one part the part's own, of several SHA-256 over the canonical JSON of their names and hashes.
+
+    Parameters
+    ----------
+    parts : mapping of str to str
+        Name to `pieces.signals.SignalsHash`, in order of declaration, which counts.
+    """
+    if len(parts) == 1:
+        return next(iter(parts.values()))
+    return hashlib.sha256(json.dumps(list(parts.items()), separators=(",", ":")).encode()).hexdigest()
+
+
+def part_name(take_id: str, parts: Mapping[str, object], part: str | None) -> str:
+    """The part that is meant: None means a take's only one.
+
+    Raises
+    ------
+    ArchiveError
+        If the take has no such part, or several where none is named.
+    """
+    if part is None and len(parts) == 1:
+        return next(iter(parts))
+    if part is None:
+        raise ArchiveError(f"take {take_id} has {len(parts)} parts: name one of {', '.join(parts)}")
+    if part not in parts:
+        raise ArchiveError(f"take {take_id} has no part {part!r}{nearest(part, parts)}")
+    return part
 
 
 class Parent(NamedTuple):
@@ -51,10 +84,10 @@ class NewTake:
         `Piece.hash`.
     seed : int
         Seed of everything random, from 0 to 2**63 - 1.
-    rate : float
-        Ticks per second.
+    parts : sequence of (name, ticks per second)
+        What plays in it, at least one part, in order; each counts its own ticks from 0.
     controls : mapping
-        Values at the first tick; changes are events.
+        Values at the first tick, by part; changes are events.
     inputs : mapping
         Name to ``{"path": ..., "sha256": ...}``.
     versions, platform : mapping
@@ -75,7 +108,7 @@ class NewTake:
     piece: Json
     piece_hash: str
     seed: int
-    rate: float
+    parts: Sequence[tuple[str, float]]
     controls: Json = field(default_factory=dict)
     inputs: Mapping[str, Json] = field(default_factory=dict)
     versions: Json = field(default_factory=dict)
@@ -100,11 +133,9 @@ class _Take:
     created : str
         ISO 8601 in UTC.
     duration_s : float
-        Seconds performed: of a finished take as it was declared, otherwise committed ticks by rate.
+        Seconds performed: of a finished take as it was declared, otherwise what is committed of its longest part.
     ticks : int
-        Ticks committed.
-    rate : float
-        Ticks per second.
+        Ticks committed, over all parts.
     retention, origin : str
         See `NewTake`.
     seed : int
@@ -116,7 +147,6 @@ class _Take:
     created: str
     duration_s: float
     ticks: int
-    rate: float
     retention: Retention
     origin: Origin
     seed: int
@@ -138,6 +168,28 @@ class TakeRow(_Take):
     parents: tuple[str, ...]
 
 
+@dataclass(frozen=True)
+class PartRecord:
+    """What is recorded of one part of a take.
+
+    Attributes
+    ----------
+    rate : float
+        Ticks per second.
+    ticks : int
+        Ticks committed.
+    channels : tuple of Channel
+        Empty until the source existed.
+    signals_hash : str or None
+        `pieces.signals.SignalsHash` of a finished take's part.
+    """
+
+    rate: float
+    ticks: int
+    channels: tuple[Channel, ...]
+    signals_hash: str | None
+
+
 @dataclass(frozen=True, kw_only=True)
 class TakeRecord(_Take):
     """Everything stored about a take but its blocks, media and visits.
@@ -148,10 +200,10 @@ class TakeRecord(_Take):
         See `NewTake`.
     parents : tuple of Parent
         Lineage.
-    channels : tuple of Channel
-        Empty until the source existed.
+    parts : mapping of str to PartRecord
+        What played in it, in order of declaration.
     signals_hash : str or None
-        `pieces.signals.SignalsHash` of a finished take.
+        `combined_hash` of a finished take.
     render : mapping or None
         What rendering measured: loudness, peak, limited, samples_hash, sample_rate, duration.
     error : str or None
@@ -162,7 +214,7 @@ class TakeRecord(_Take):
     piece: Json
     piece_hash: str
     parents: tuple[Parent, ...]
-    channels: tuple[Channel, ...]
+    parts: Mapping[str, PartRecord]
     controls: Json
     inputs: Mapping[str, Json]
     versions: Json

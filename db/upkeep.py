@@ -12,9 +12,9 @@ from sqlalchemy.orm import Session
 from db.blocks import read_blocks
 from db.database import Database
 from db.media import MediaStore, Stored
-from db.models import Block, Media, Take, TakeMedia, TakeParent
+from db.models import Block, Media, Part, Take, TakeMedia, TakeParent
 from db.process import is_gone
-from db.records import ArchiveError, CheckReport, GcReport
+from db.records import ArchiveError, CheckReport, GcReport, combined_hash
 from pieces.signals import SignalsHash
 
 #: A recorder on another machine that has committed nothing for so long is taken for gone.
@@ -43,8 +43,8 @@ def _is_gone(take: Take) -> bool:
 def check(database: Database, store: MediaStore, repair: bool = True) -> CheckReport:
     """Read everything once.
 
-    The database's own consistency; that blocks decode, follow each other and are what the take says; signals of
-    finished takes against their hash; media files against theirs.
+    The database's own consistency; that each part's blocks decode, follow each other and are what the part says;
+    signals of finished takes against their hashes; media files against theirs.
 
     Parameters
     ----------
@@ -81,25 +81,35 @@ def _take_problems(database: Database, store: MediaStore, take_id: str) -> Itera
     try:
         with database.read() as session:
             take = session.get(Take, take_id)
-        if take is None:
-            return  # pruned meanwhile
-        signals, ticks = SignalsHash(take.declared()), 0
+            if take is None:
+                return  # pruned meanwhile
+            parts = [(part, SignalsHash(part.declared())) for part in take.parts]
     except (ValueError, KeyError, TypeError) as error:
         yield f"take {take_id}: its row cannot be read: {error}"
         return
-    try:
-        for block in read_blocks(database, store, take_id):
-            if block.first_tick != ticks:
-                yield f"take {take_id}: a block starts at tick {block.first_tick}, expected {ticks}"
-            ticks = block.end_tick
-            signals.update(block)
-    except ArchiveError as error:
-        yield str(error)
-        return
-    if take.status != "running" and ticks != take.ticks:
-        yield f"take {take_id}: its blocks hold {ticks} ticks, {take.ticks} were committed"
-    if take.status == "done" and signals.hexdigest() != take.signals_hash:
-        yield f"take {take_id}: its signals have changed since they were recorded: they no longer give its hash"
+    for part, signals in parts:
+        try:
+            yield from _part_problems(database, store, take.status, part, signals)
+        except ArchiveError as error:
+            yield str(error)
+    hashes = {part.name: part.signals_hash or "" for part, _ in parts}
+    if take.status == "done" and combined_hash(hashes) != take.signals_hash:
+        yield f"take {take_id}: its hash is not that of its parts"
+
+
+def _part_problems(
+    database: Database, store: MediaStore, status: str, part: Part, signals: SignalsHash
+) -> Iterator[str]:
+    ticks = 0
+    for block in read_blocks(database, store, part):
+        if block.first_tick != ticks:
+            yield f"{part}: a block starts at tick {block.first_tick}, expected {ticks}"
+        ticks = block.end_tick
+        signals.update(block)
+    if status != "running" and ticks != part.ticks:
+        yield f"{part}: its blocks hold {ticks} ticks, {part.ticks} were committed"
+    if status == "done" and signals.hexdigest() != part.signals_hash:
+        yield f"{part}: its signals have changed since they were recorded: they no longer give its hash"
 
 
 def gc(

@@ -12,13 +12,16 @@ import json
 import math
 import tomllib
 from collections.abc import Mapping
+from fractions import Fraction
 from importlib.resources import files
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import tomlkit
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BeforeValidator, Field, ValidationError, model_validator
 
+from pieces.form import LONGEST, Name, Section, check_form
+from pieces.metre import Metre, Model
 from pieces.signals import DescantError, Value
 from pieces.source import Source, check_controls, find_source, nearest, source_names, split_source_path
 
@@ -32,30 +35,37 @@ class PieceError(DescantError):
     """A piece that does not exist or does not hold together."""
 
 
-class Model(BaseModel):
-    """Frozen, and closed to fields nobody defined."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
-
-
-Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
+def _ratio(value: Any) -> Any:
+    """``"3/2"`` as it is meant."""
+    if isinstance(value, str):
+        try:
+            return float(Fraction(value))
+        except (ValueError, ZeroDivisionError):
+            raise ValueError("allowed are numbers and ratios such as '3/2'") from None
+    return value
 
 
 class Part(Model):
-    """One source with its rate, its controls at the start, and its inputs."""
+    """One source with its rate, its controls at the start, and its inputs.
+
+    Its clock is the second (`rate`) or the piece's beat (`per_beat`).
+    """
 
     source: str = Field(min_length=1, description="name of a source, or a file my_source.py[:Class]")
-    rate: float = Field(gt=0, le=1e6, description="ticks per second")
-    ticks: int = Field(gt=0, le=100_000_000, description="longest length; a source may be over sooner")
+    rate: float | None = Field(default=None, gt=0, le=1e6, description="ticks per second")
+    per_beat: Annotated[float, BeforeValidator(_ratio), Field(gt=0, le=1e5)] | None = Field(
+        default=None, description="ticks per beat: a number, or a ratio such as '3/2'"
+    )
+    ticks: int = Field(default=LONGEST, gt=0, le=LONGEST, description="longest length; a source may be over sooner")
+    seed: int = Field(default=0, ge=0, le=2**31, description="added to the take's seed")
     controls: dict[str, float | int | str] = Field(default_factory=dict)
     inputs: dict[str, str] = Field(default_factory=dict)
 
-
-class Section(Model):
-    """A stretch of the form: which parts sound in it. One section that holds every part is the default."""
-
-    name: str
-    parts: tuple[str, ...] = ()
+    @model_validator(mode="after")
+    def _one_clock(self) -> Part:
+        if (self.rate is None) == (self.per_beat is None):
+            raise ValueError("give 'rate' (ticks per second) or 'per_beat' (ticks per beat), and not both")
+        return self
 
 
 class Master(Model):
@@ -63,15 +73,23 @@ class Master(Model):
 
     loudness: float = Field(default=-16.0, ge=-40, le=-8, description="integrated loudness in LUFS (BS.1770-4)")
     ceiling: float = Field(default=-1.0, ge=-12, le=0, description="true peak in dBTP")
+    limiter: bool = Field(default=False, description="hold the loudness by limiting what is above the ceiling")
     sample_rate: Literal[44100, 48000] = 48000
     tail: float = Field(default=1.0, ge=0, le=30, description="seconds after the last tick")
 
 
 class Picture(Model):
-    """How the piece is drawn: a view (see ``descant pieces NAME``) and the options of that view."""
+    """How a part is drawn: a view (see ``descant pieces NAME``) and the options of that view."""
 
     view: str = "plots"
+    part: str | None = Field(default=None, description="default: the first")
     options: dict[str, Any] = Field(default_factory=dict)
+    beside: tuple[Picture, ...] = Field(default=(), max_length=15, description="further pictures, in one frame with it")
+
+    @property
+    def tiles(self) -> tuple[Picture, ...]:
+        """All pictures of the frame."""
+        return (self, *self.beside)
 
 
 class Knob(Model):
@@ -108,20 +126,34 @@ class Piece(Model):
     descant: Literal[1] = 1
     title: str
     about: str = ""
+    metre: Metre = Metre()
     parts: Annotated[dict[Name, Part], Field(min_length=1)]
-    score: dict[str, Any] = Field(default_factory=dict)
     sections: tuple[Section, ...] = ()
+    score: dict[str, Any] = Field(default_factory=dict)
     picture: Picture = Picture()
     master: Master = Master()
     knobs: tuple[Knob, ...] = ()
 
     @model_validator(mode="after")
-    def _sections_name_parts(self) -> Piece:
-        for section in self.sections:
-            for part in section.parts:
-                if part not in self.parts:
-                    raise ValueError(f"section {section.name!r} names part {part!r}{nearest(part, self.parts)}")
+    def _holds_together(self) -> Piece:
+        check_form(self)
+        for tile in self.picture.tiles:
+            if tile.part is not None and tile.part not in self.parts:
+                raise ValueError(f"picture names part {tile.part!r}{nearest(tile.part, self.parts)}")
         return self
+
+    @property
+    def form(self) -> tuple[Section, ...]:
+        """Its sections; one that lasts until every part is over where none are written."""
+        return self.sections or (Section(name="whole"),)
+
+    def rate(self, part: str) -> float:
+        """Ticks per second of a part, at the piece's first tempo."""
+        found = self.parts[part]
+        if found.rate is not None:
+            return found.rate
+        assert found.per_beat is not None
+        return found.per_beat * self.metre.tempo / 60
 
     @property
     def hash(self) -> str:

@@ -1,30 +1,31 @@
-"""A table of numbers as a source: one channel for each column, one row at each tick."""
+"""A table of numbers as a source: one channel for each column, one row at each tick; and the pieces made of one."""
 
 from __future__ import annotations
 
-import csv
-import re
-import unicodedata
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-from zipfile import BadZipFile
+from typing import Any, TypeAlias, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pieces.piece import Piece, default_score, parse_piece
-from pieces.signals import Channel, DescantError, Event, FrameBlock, Value
-from pieces.source import Input, Source, SourceError, nearest
-
-if TYPE_CHECKING:
-    import pyarrow
+from pieces.signals import Channel, Event, FrameBlock, Value
+from pieces.source import Input, Source, SourceError
+from pieces.tables import SeriesError, Table, extremes, read_table
 
 Floats = NDArray[np.float64]
+T = TypeVar("T")
+#: One value for every column, or a mapping from a column's name to its own.
+PerColumn: TypeAlias = T | Mapping[str, T]
 
-
-class SeriesError(DescantError):
-    """A table that cannot be read or holds no numbers."""
+#: Points a second that a lane follows: its shortest glide is 2 ms.
+FOLLOWED = 500
+#: Points a second to which what is longer is reduced, so that an extreme sounds for 5 ms.
+REDUCED = 200
+#: Seconds after the last point.
+TAIL = 0.25
 
 
 class Series(Source):
@@ -38,6 +39,7 @@ class Series(Source):
     inputs = {
         "data": Input("series", "a CSV, Parquet, JSONL or NPZ file"),
         "columns": Input("text", "names of the columns to play, with commas between them; default: all with numbers"),
+        "points": Input("text", "most ticks: a longer table is reduced to its extremes, stretch by stretch"),
     }
 
     def __init__(self, seed: int, controls: Mapping[str, Value], inputs: Mapping[str, str] | None = None) -> None:
@@ -45,12 +47,13 @@ class Series(Source):
         if "data" not in self.given:
             raise SourceError("series has no data: give it a CSV, Parquet, JSONL or NPZ file as the input 'data'")
         names = [n.strip() for n in self.given.get("columns", "").split(",") if n.strip()]
-        self._columns = series_columns(self.given["data"], names or None)
+        points = self.given.get("points", "")
+        if points and not (points.isdecimal() and int(points) >= 2):
+            raise SourceError(f"series: input points = {points!r}: allowed are whole numbers from 2")
+        table = read_table(self.given["data"], names or None)
+        self.channels = table_channels(table)
+        self._columns = table_columns(table, int(points or table.rows))
         self._tick = 0
-        self.channels = tuple(
-            Channel(name, f"column {name}", range=_span(values), dtype="float64")
-            for name, values in self._columns.items()
-        )
 
     def step(self, controls: Mapping[str, Value], events: Sequence[Event], n: int) -> FrameBlock:
         """The next `n` rows, fewer at the end."""
@@ -76,90 +79,137 @@ class Series(Source):
         self._tick = tick
 
 
-def series_columns(path: str | Path, columns: Sequence[str] | None = None) -> dict[str, Floats]:
-    """Numeric columns of a table.
+@dataclass(frozen=True)
+class Voicing:
+    """How columns are heard. Each option is one for all columns, or a mapping from columns to their own.
 
-    Parameters
+    In a mapping ``"*"`` stands for all columns that are not named; without it they have the default.
+
+    Attributes
     ----------
-    path : str or Path
-        CSV (comma, semicolon or tab; a first line of nothing but numbers is data), Parquet, JSONL, or NPZ of
-        arrays [rows] or [rows, columns]. The content says which it is, not the file's name.
-    columns : sequence of str, optional
-        Names of the wanted columns, as in the file or as identifiers; default all that hold numbers.
+    range : pair of str or float
+        Pitches of the smallest and the largest value: notes (``"A2"``) or frequencies (``"200hz"``).
+    domain : pair of float, ``"data"`` or ``"p1-p99"``
+        Data that cover the range; what lies outside sounds at its end.
+    shape : str
+        ``"linear"``, ``"log"``, ``"symlog"``, ``"sqrt"`` or ``"rank"``.
+    polarity : str
+        ``"positive"``, or ``"negative"``: larger is lower.
+    instrument : str
+        One with a pitch that sounds all the time.
+    scale : str or mapping
+        Tuning whose degrees the pitch is rounded to; default none.
+    """
 
-    Returns
-    -------
-    dict of str to ndarray
-        Identifier → [rows], float64, NaN where a value is missing.
+    range: PerColumn[tuple[Value, Value]] = ("A2", "A5")
+    domain: PerColumn[tuple[float, float] | str] = "data"
+    shape: PerColumn[str] = "linear"
+    polarity: PerColumn[str] = "positive"
+    instrument: PerColumn[str] = "glide"
+    scale: str | Mapping[str, Any] | None = None
+
+    def by_column(self, table: Table) -> dict[str, dict[str, Any]]:
+        """Options of every column of a table, by its identifier.
+
+        Raises
+        ------
+        SeriesError
+            If an option is given for a column that is not there.
+        """
+        default = Voicing()
+        found: dict[str, dict[str, Any]] = {column: {} for column in table.columns}
+        for option in (f.name for f in fields(self) if f.name != "scale"):
+            given = getattr(self, option)
+            each = given if isinstance(given, Mapping) else {"*": given}
+            own = {table.column(c): value for c, value in each.items() if c != "*"}
+            for column in found:
+                found[column][option] = own.get(column, each.get("*", getattr(default, option)))
+        return found
+
+
+def table_channels(table: Table) -> tuple[Channel, ...]:
+    """A channel for each column."""
+    units = table.units()
+    return tuple(
+        Channel(name, f"column {table.labels[name]}", units[name], _span(values), dtype="float64")
+        for name, values in table.columns.items()
+    )
+
+
+def table_columns(table: Table, points: int) -> dict[str, Floats]:
+    """What is played of a table: all of it, or its extremes where it has more rows than `points`."""
+    return {name: extremes(values, points) for name, values in table.columns.items()}
+
+
+def ticks(rows: int, duration: float) -> int:
+    """How many points of a table are played: all its rows, unless they pass faster than a lane can follow."""
+    return rows if rows <= FOLLOWED * duration else max(2, 2 * int(REDUCED * duration / 2))
+
+
+def table_score(table: Table, voicing: Voicing, duration: float) -> dict[str, Any]:
+    """A score as plain data that plays a table: a voice for each column, in equal steps of log2.
+
+    Its purpose is ``measure``, or ``music`` where pitch is rounded to a scale or ranked, which cannot be undone.
 
     Raises
     ------
     SeriesError
-        If there is no such file or column, nothing in it, or no numbers.
+        If an option names a column that is not there, or a shape that its values do not allow.
+    """
+    score = default_score(list(table.columns))
+    each = voicing.by_column(table)
+    glide = float(np.clip(500 * duration / ticks(table.rows, duration), 2, 10))
+    for name, options in each.items():
+        _check_shape(table, name, options)
+        voice = score["voices"][name]
+        voice["instrument"] = options.pop("instrument")
+        voice["lanes"]["pitch"] |= {**options, "range": list(options["range"]), "glide_ms": glide}
+        if voicing.scale is not None:
+            voice["lanes"]["pitch"]["tuning"] = voicing.scale
+    if voicing.scale is not None or any(options["shape"] == "rank" for options in each.values()):
+        score["purpose"] = "music"
+    return score
+
+
+def _check_shape(table: Table, name: str, options: Mapping[str, Any]) -> None:
+    smallest = np.nanmin(table.columns[name])
+    if options["shape"] in ("log", "sqrt") and isinstance(options["domain"], str) and smallest <= 0:
+        raise SeriesError(
+            f"{table.name}: column {table.labels[name]!r} starts at {smallest:g}: "
+            f"shape {options['shape']!r} allows values above 0; use symlog"
+        )
+
+
+def table_piece(path: str | Path, table: Table, voicing: Voicing = Voicing(), duration: float = 30.0) -> Piece:
+    """A piece that plays the table that was read from `path`.
+
+    Point i of N sounds from ``i * duration / N`` to ``(i + 1) * duration / N`` seconds; of more than `FOLLOWED` points
+    a second the extremes are played, see `ticks`.
     """
     path = Path(path)
-    table = _read(path)
-    names = dict(zip(table, _identifiers(table), strict=True))
-    if columns is None:
-        found = {names[raw]: v for raw, v in table.items() if v is not None and np.isfinite(v).any()}
-        if not found:
-            raise SeriesError(f"{path.name}: no column holds numbers; it has {', '.join(table) or 'none'}")
-    else:
-        found = {}
-        for wanted in columns:
-            raw = wanted if wanted in table else next((r for r, n in names.items() if n == wanted), None)
-            if raw is None:
-                raise SeriesError(f"{path.name}: no column {wanted!r}{nearest(wanted, table)}")
-            values = table[raw]
-            if values is None or not np.isfinite(values).any():
-                numeric = [r for r, v in table.items() if v is not None and v is not values]
-                kind = "text, not numbers" if values is None else "no finite number"
-                raise SeriesError(f"{path.name}: column {wanted!r} holds {kind}{nearest('', numeric)}")
-            found[names[raw]] = values
-    return found
+    played = ticks(table.rows, duration)
+    inputs = {"data": str(path.resolve()), "columns": ",".join(table.columns)}
+    if played < table.rows:
+        inputs["points"] = str(played)
+    raw = {
+        "title": path.stem,
+        "about": f"{', '.join(table.columns)} of {path.name}: {table.rows} points in {duration:g} s.",
+        "parts": {"series": {"source": "series", "rate": played / duration, "ticks": played, "inputs": inputs}},
+        "score": table_score(table, voicing, duration),
+        "master": {"tail": TAIL},
+    }
+    return parse_piece(raw, path.name)
 
 
 def series_piece(
     path: str | Path,
     columns: Sequence[str] | None = None,
-    low: str = "A2",
-    high: str = "A5",
+    low: Value = "A2",
+    high: Value = "A5",
     duration: float = 30.0,
 ) -> Piece:
-    """A piece that plays a table: minimum to maximum of each column onto `low` to `high`, equal steps in log2.
-
-    Point i of N sounds from ``i * duration / N`` to ``(i + 1) * duration / N`` seconds.
-
-    Parameters
-    ----------
-    path, columns
-        As in `series_columns`.
-    low, high : str
-        Notes (``"A2"``) or frequencies (``"200hz"``).
-    duration : float
-        Seconds.
-    """
-    path = Path(path)
-    found = series_columns(path, columns)
-    rows = len(next(iter(found.values())))
-    score = default_score(list(found), low, high)
-    for voice in score["voices"].values():
-        voice["lanes"]["pitch"]["glide_ms"] = float(np.clip(500 * duration / rows, 2, 10))
-    raw = {
-        "title": path.stem,
-        "about": f"{', '.join(found)} of {path.name}: {rows} points in {duration:g} s, from {low} to {high}.",
-        "parts": {
-            "series": {
-                "source": "series",
-                "rate": rows / duration,
-                "ticks": rows,
-                "inputs": {"data": str(path.resolve()), "columns": ",".join(found)},
-            }
-        },
-        "score": score,
-        "master": {"tail": 0.25},
-    }
-    return parse_piece(raw, path.name)
+    """`table_piece` of a file: minimum to maximum of each column onto `low` to `high` in `duration` seconds."""
+    return table_piece(path, read_table(path, columns), Voicing(range=(low, high)), duration)
 
 
 def _span(values: Floats) -> tuple[float, float]:
@@ -167,118 +217,3 @@ def _span(values: Floats) -> tuple[float, float]:
     low, high = float(finite.min()), float(finite.max())
     around = max(0.5, 1e-6 * abs(low))
     return (low, high) if low < high else (low - around, high + around)
-
-
-def _identifiers(names: Mapping[str, Any]) -> list[str]:
-    """Lower-case ASCII identifiers, each of its own: ``"Luft (°C)"`` becomes ``"luft_c"``.
-
-    A name that is one already keeps it, so that it means the same column in a table and in a score; ``reverb`` is the
-    name of a stem.
-    """
-    taken = {"reverb"}
-    found = {}
-    for name in sorted(names, key=lambda name: name != _identifier(name)):
-        base = _identifier(name)
-        unique, count = base, 2
-        while unique in taken:
-            unique, count = f"{base}_{count}", count + 1
-        taken.add(unique)
-        found[name] = unique
-    return [found[name] for name in names]
-
-
-def _identifier(name: str) -> str:
-    plain = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode().lower()
-    base = re.sub(r"[^a-z0-9]+", "_", plain).strip("_") or "column"
-    return base if base[0].isalpha() else f"c{base}"
-
-
-def _read(path: Path) -> dict[str, Floats | None]:
-    """All columns by their names in the file; None where a column holds something other than numbers."""
-    import pyarrow
-
-    if path.is_dir():
-        raise SeriesError(f"{path}: is a folder, not a CSV, Parquet, JSONL or NPZ file")
-    if not path.is_file():
-        raise SeriesError(f"no such file: {path}")
-    try:
-        with path.open("rb") as file:
-            head = file.read(65_536)
-        if not head.removeprefix(b"\xef\xbb\xbf").strip():
-            raise SeriesError(f"{path.name}: the file is empty")
-        table = _from_npz(path) if head.startswith(b"PK\x03\x04") else _table(path, head)
-    except (OSError, ValueError, BadZipFile, pyarrow.ArrowException) as error:
-        raise SeriesError(f"{path.name}: cannot be read: {str(error).splitlines()[0]}") from error
-    columns = dict(table)
-    if len(columns) < len(table):
-        names = [name for name, _ in table]
-        twice = next(name for name in names if names.count(name) > 1)
-        raise SeriesError(f"{path.name}: two columns are called {twice!r}: rename one of them")
-    lengths = {len(values) for values in columns.values() if values is not None}
-    if len(lengths) > 1:
-        raise SeriesError(f"{path.name}: its arrays differ in length: {', '.join(map(str, sorted(lengths)))} rows")
-    return columns
-
-
-def _table(path: Path, head: bytes) -> list[tuple[str, Floats | None]]:
-    # A column's type is found in the first block: let that be the whole file (pyarrow takes up to 2 GiB).
-    whole = min(path.stat().st_size + 1, 2**31 - 1)
-    if head.startswith(b"PAR1"):
-        from pyarrow import parquet
-
-        table = parquet.read_table(path)
-    elif head.lstrip().startswith(b"{"):
-        from pyarrow import json
-
-        table = json.read_json(path, json.ReadOptions(block_size=whole))
-    else:
-        from pyarrow.csv import ParseOptions, ReadOptions, read_csv
-
-        lines = head.removeprefix(b"\xef\xbb\xbf").splitlines()
-        blank = next(i for i, line in enumerate(lines) if line.strip())
-        line = lines[blank].decode("utf-8", "replace")
-        delimiter = max(",;\t", key=line.count)
-        cells = next(csv.reader([line], delimiter=delimiter))
-        headless = all(_is_number(cell) for cell in cells)
-        table = read_csv(
-            path,
-            read_options=ReadOptions(
-                autogenerate_column_names=headless, block_size=whole, skip_rows=0 if headless else blank
-            ),
-            # In a table of one column an empty line is a missing value.
-            parse_options=ParseOptions(delimiter=delimiter, ignore_empty_lines=len(cells) > 1),
-        )
-    return [(name, _numbers(column)) for name, column in zip(table.column_names, table.columns, strict=True)]
-
-
-def _is_number(cell: str) -> bool:
-    try:
-        float(cell)
-    except ValueError:
-        return False
-    return True
-
-
-def _numbers(column: pyarrow.ChunkedArray) -> Floats | None:
-    import pyarrow.types as types
-
-    kind = column.type
-    if types.is_null(kind):
-        return np.full(len(column), np.nan)
-    if not (types.is_integer(kind) or types.is_floating(kind) or types.is_boolean(kind) or types.is_decimal(kind)):
-        return None
-    return np.asarray(column.cast("float64", safe=False).to_numpy(), dtype=np.float64)
-
-
-def _from_npz(path: Path) -> list[tuple[str, Floats | None]]:
-    columns: list[tuple[str, Floats | None]] = []
-    with np.load(path, allow_pickle=False) as arrays:
-        for name, array in arrays.items():
-            real = array.dtype.kind in "fiub"
-            if real and array.ndim == 1:
-                columns.append((name, array.astype(np.float64)))
-            elif real and array.ndim == 2:
-                columns += [(f"{name}_{i}", array[:, i].astype(np.float64)) for i in range(array.shape[1])]
-            else:
-                columns.append((name, None))
-    return columns

@@ -10,6 +10,7 @@ import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -91,6 +92,13 @@ class Control:
     def __post_init__(self) -> None:
         if not self.choices and self.range is None:
             raise ValueError(f"control {self.name}: declare its range or its choices")
+
+    def value(self, u: float) -> Value:
+        """The value of a numeric control at `u` in 0..1 of its range, equal steps in its `shape`."""
+        assert self.range is not None
+        low, high = self.range
+        number = low * (high / low) ** u if self.shape == "log" and low > 0 else low + u * (high - low)
+        return round(number) if isinstance(self.default, int) else float(min(max(number, low), high))
 
     def check(self, value: object) -> Value:
         """Return `value` in the control's own type.
@@ -184,24 +192,47 @@ class FrameBlock:
 
 @dataclass(frozen=True)
 class Frames:
-    """A whole performance in memory, as renderers take it: all ticks of the channels they asked for, and all events.
+    """Ticks of one part in memory, as renderers take them: all of the channels they asked for, and all events.
 
-    ``rate`` is in ticks per second; tick t lasts from ``t / rate`` to ``(t + 1) / rate`` seconds.
+    As it was recorded, tick t lasts from ``t / rate`` to ``(t + 1) / rate`` seconds. Laid out in the time of a piece
+    (`pieces.arrange`), row i is a recorded tick that is heard from ``starts[i]`` to the start of the next row, the last
+    one to ``end``; a tick may come again, or never, and events count rows.
     """
 
     arrays: Mapping[str, Array]
     events: tuple[Event, ...]
     rate: float
     ticks: int
+    laid: NDArray[np.float64] | None = None
+    end: float | None = None
+    lost: Mapping[str, NDArray[np.bool_]] | None = None
+
+    @cached_property
+    def starts(self) -> NDArray[np.float64]:
+        """Seconds at which each row begins, ``[ticks]``."""
+        return np.arange(self.ticks) / self.rate if self.laid is None else self.laid
 
     @property
     def duration(self) -> float:
-        """Length in seconds."""
-        return self.ticks / self.rate
+        """Seconds at which the last row ends."""
+        return self.ticks / self.rate if self.end is None else self.end
 
     def of_kind(self, *kinds: str) -> list[Event]:
         """Events of the given kinds, in order."""
         return [e for e in self.events if e.kind in kinds]
+
+    def missing(self, channel: str) -> NDArray[np.bool_]:
+        """Rows in which a channel holds its last value because the source gave no finite one, ``[ticks]``.
+
+        An array channel is missing as a whole while any of its elements is: `diverged` events name the channel alone.
+        """
+        if self.lost is not None:
+            return self.lost.get(channel, np.zeros(self.ticks, dtype=bool))
+        found = np.zeros(self.ticks, dtype=bool)
+        for event in self.of_kind("diverged", "recovered"):
+            if event.data.get("channel") == channel:
+                found[event.tick :] = event.kind == "diverged"
+        return found
 
 
 def gather(blocks: Iterable[FrameBlock], rate: float, channels: Sequence[str] | None = None) -> Frames:

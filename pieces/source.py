@@ -25,6 +25,7 @@ BUILT_IN: dict[str, str] = {
     "digits": "pieces.training.digits:Digits",
     "landscape": "pieces.weights.landscape:Landscape",
     "series": "pieces.series:Series",
+    "recording": "pieces.recording:Recording",
 }
 
 
@@ -36,7 +37,7 @@ class SourceError(DescantError):
 class Input:
     """Something a source is given beside controls. All but texts are files, which are hashed and kept with the take."""
 
-    kind: Literal["series", "checkpoint", "video", "text"]
+    kind: Literal["series", "checkpoint", "video", "text", "take"]
     about: str
 
 

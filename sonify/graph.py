@@ -1,131 +1,217 @@
-"""Lanes → pyo: the synthesis graph, in double precision, advanced block by block. For rendering processes only.
+"""Lanes → pyo: synthesis graphs, in double precision, advanced block by block. For rendering processes only.
 
 pyo's *manual* server computes one block when told to: no temporary file, no callback whose exceptions are lost, and
 the graph is made when the server's fade-in is over, so that its first sample is the piece's first. The double-precision
-build costs no more time and keeps table pointers exact over hours.
+build costs no more time, keeps table pointers exact over hours, and hands float32 through as it is.
 """
 
 from __future__ import annotations
 
 import ctypes
 import os
-from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sonify.effects import reverb
+from sonify.desk import EffectLanes, GroupLanes, VoiceLanes
+from sonify.effects import EFFECTS, Stereo
 from sonify.instruments import INSTRUMENTS
 from sonify.instruments.base import CONTROL_RATE, Lane, Signal
-from sonify.lanes import VoiceLanes, points
+from sonify.instruments.sample import read_sample
 
-if TYPE_CHECKING:
-    from sonify.score import Reverb
+#: ``[samples, tracks, 2]``.
+Sound = NDArray[np.float32]
 
-#: Of everything random in a graph; noises differ among each other and repeat themselves in every rendering.
-_SEED = 1
-#: Longest fade at the end of the reverb, in seconds.
+#: Effects that go on when what they are given is over: they are faded out, so that a piece ends in silence.
+_RINGING = frozenset({"delay", "hall", "plate"})
+#: Longest of these fades, in seconds.
 _FADE = 1.0
 
 
 class Graph:
-    """All voices of a score and their reverb, each a stereo track.
+    """A server and what is built on it: stereo tracks made of lanes, and of a stereo sound where one is given.
 
     Parameters
     ----------
-    voices : mapping of str to VoiceLanes
-    settings : Reverb
+    tracks : int
     duration : float
-        Seconds, the tail included.
+        Seconds.
     sample_rate : int
-
-    Attributes
-    ----------
-    tracks : list of str
-        Names of the voices, and ``reverb`` last where a voice sends to it.
+    seed : int
+        Graphs of different seeds make different noises, the same ones in every rendering.
     """
 
-    def __init__(self, voices: Mapping[str, VoiceLanes], settings: Reverb, duration: float, sample_rate: int) -> None:
+    def __init__(self, tracks: int, duration: float, sample_rate: int, seed: int) -> None:
         os.environ["PYO_GUI_WX"] = "0"
         import pyo64
 
-        self._pyo = pyo64
-        self._rate, self._duration = sample_rate, duration
-        self._sends: list[Signal] = []
+        self.pyo = pyo64
+        self._duration, self._rate, self._seed, self._runs = duration, sample_rate, seed, 0
+        self._points = int(np.ceil(duration * CONTROL_RATE)) + 4  # of a lane
+        self._pointers: dict[int, Signal] = {}
         # A pyo object holds what its constructor was given, but the result of an operator does not hold its operands.
         self._kept: list[Signal] = []
-        wet = any(voice.send for voice in voices.values())
-        self.tracks = [*voices, "reverb"] if wet else list(voices)
-        self._start()
-        for i, voice in enumerate(voices.values()):
-            self._voice(voice, 2 * i)
-        if self._sends:
-            self._return(settings, 2 * len(voices))
+        self._throw()
+        self._block = sample_rate // 50  # a divisor of 100 ms, and shorter than the shortest echo
+        server = pyo64.Server(
+            sr=sample_rate, nchnls=2 * tracks, ichnls=2, buffersize=self._block, duplex=1, audio="manual"
+        )
+        server.setVerbosity(1)
+        server.boot()
+        server.start()
+        server.process()  # the server fades in over 5 ms
+        self._server = server
+        self._output = _buffer(ctypes.c_float, server.getOutputAddr(), (self._block, tracks, 2))
+        self._input = _buffer(ctypes.c_double, server.getInputAddr(), (self._block, 2))
 
-    def chunks(self, size: int) -> Iterator[NDArray[np.float32]]:
-        """The sound from start to end, ``[samples, tracks, 2]``, `size` samples (whole blocks) at a time."""
-        total = round(self._duration * self._rate)
-        chunk = np.empty((size, len(self.tracks), 2), dtype=np.float32)
-        for start in range(0, total, size):
-            for at in range(0, min(size, total - start), self._block):
-                self._server.process()
-                chunk[at : at + self._block] = self._output
-            yield chunk[: total - start]
+    def run(self, samples: int, sound: NDArray[np.float32] | None = None) -> Sound:
+        """The next `samples`: whole blocks, but for the last time. `sound`, [samples, 2], is what the graph hears."""
+        self._throw()
+        made = np.empty((-(-samples // self._block) * self._block, *self._output.shape[1:]), dtype=np.float32)
+        for at in range(0, len(made), self._block):
+            if sound is not None:
+                given = sound[at : at + self._block]
+                self._input[: len(given)] = given
+            self._server.process()
+            made[at : at + self._block] = self._output
+        return made[:samples]
 
     def close(self) -> None:
         """Stop the server."""
         self._server.stop()
         self._server.shutdown()
 
-    def _start(self) -> None:
-        self._block = self._rate // 150  # a divisor of 100 ms at 44.1 and 48 kHz
-        channels = 2 * len(self.tracks)
-        server = self._pyo.Server(sr=self._rate, nchnls=channels, buffersize=self._block, duplex=0, audio="manual")
-        server.setVerbosity(1)
-        server.boot()
-        server.setGlobalSeed(_SEED)
-        server.start()
-        server.process()  # the server fades in over 5 ms
-        self._server = server
-        memory = (ctypes.c_float * (self._block * channels)).from_address(int(server.getOutputAddr(), 16))
-        self._output = np.ctypeslib.as_array(memory).reshape(self._block, len(self.tracks), 2)
-
-    def _signal(self, lane: Lane) -> Signal:
-        """A number, or a table played from its start at the control rate."""
+    def signal(self, lane: Lane) -> Signal:
+        """A number, or a table read at the control rate along one pointer for all tables of a length."""
         values = np.asarray(lane, dtype=np.float64)
         if values.ndim == 0 or values.min() == values.max():
             return float(values.flat[0])
-        table = self._pyo.DataTable(len(values))
+        n = len(values)
+        if n not in self._pointers:
+            self._pointers[n] = self.pyo.Linseg([(0, 0.0), ((n - 1) / CONTROL_RATE, (n - 1) / n)]).play()
+        table = self.pyo.DataTable(n)
         np.asarray(table.getBuffer())[:] = values
-        return self._keep(self._pyo.TableRead(table, freq=CONTROL_RATE / len(values), loop=0, interp=2).play())
+        self._kept.append(self.pyo.Pointer(table, self._pointers[n]))
+        return self._kept[-1]
 
-    def _keep(self, signal: Signal) -> Signal:
-        self._kept.append(signal)
-        return signal
+    def out(self, sound: Stereo, track: int, gains: tuple[Lane, Lane] = (1.0, 1.0)) -> None:
+        """Add a sound, each side with its gain, to a track."""
+        for i in (0, 1):
+            self._kept.append(self.pyo.Sig(sound[i], mul=self.signal(gains[i])).out(2 * track + i))
 
-    def _voice(self, voice: VoiceLanes, channel: int) -> None:
-        pyo = self._pyo
-        instrument = INSTRUMENTS[voice.instrument]
-        inputs = instrument.controls(voice.lanes, voice.onsets, points(self._duration), self._rate)
-        signals = {name: [self._signal(lane) for lane in group] for name, group in inputs.items()}
-        sounds = instrument.build(signals)
-        if not sounds:
-            return
-        sound = self._keep(pyo.Mix(sounds, voices=1, mul=self._signal(voice.amplitude)))
-        if np.any(voice.taps):
-            tap = pyo.ButLP(pyo.Noise(mul=self._signal(voice.taps)), freq=250)
-            sound = self._keep(pyo.Mix([sound, tap], voices=1))
-        for side in (0, 1):
-            gain = np.cos(np.pi / 4 * (1.0 + (1 - 2 * side) * np.asarray(voice.pan)))  # equal power
-            self._keep((sound * self._signal(gain)).out(channel + side))
-        if voice.send:
-            self._sends.append(sound * voice.send)
-
-    def _return(self, settings: Reverb, channel: int) -> None:
-        """The reverb, faded out so that the piece ends in silence."""
-        time = np.arange(points(self._duration)) / CONTROL_RATE
+    def through(self, effects: Sequence[EffectLanes], sound: Stereo) -> Stereo:
+        """A sound after a chain of effects."""
+        for lanes in effects:
+            effect = EFFECTS[lanes.effect]
+            controls = effect.controls(lanes.lanes, self._rate)
+            sound = effect.build(*sound, {name: self.signal(lane) for name, lane in controls.items()})
+        if _RINGING.isdisjoint(lanes.effect for lanes in effects):
+            return sound
+        time = np.arange(self._points) / CONTROL_RATE
         left = np.clip((self._duration - time) / min(_FADE, self._duration / 2), 0.0, 1.0)
-        wet = self._keep(reverb(settings, self._pyo.Mix(self._sends, voices=1)))
-        wet.mul = self._signal(0.5 - 0.5 * np.cos(np.pi * left))
-        wet.out(channel)
+        fade = self.signal(0.5 - 0.5 * np.cos(np.pi * left))
+        return self.pyo.Sig(sound[0], mul=fade), self.pyo.Sig(sound[1], mul=fade)
+
+    def _throw(self) -> None:
+        """Set pyo's random state, which is one for all servers of a process, to where this graph's next run begins."""
+        dice = _dice()
+        dice.shutdown()  # resets what pyo counts; boot and a random object then set the state from the seed
+        dice.boot()
+        dice.setServer()
+        dice.setGlobalSeed(int(np.random.SeedSequence((self._seed, self._runs)).generate_state(1)[0] >> 1) + 1)
+        self.pyo.Noise()
+        self._runs += 1
+
+
+@dataclass(frozen=True)
+class Strips:
+    """What one bank plays.
+
+    Attributes
+    ----------
+    voices : mapping of str to VoiceLanes
+    ways : tuple of str
+        The mix and every group that one of the voices goes into or sends to: a track each.
+    seed : int
+        As for `Graph`.
+    solos : bool
+        Whether there is a further track for each voice: what it gives to its `into`.
+    """
+
+    voices: Mapping[str, VoiceLanes]
+    ways: tuple[str, ...]
+    seed: int
+    solos: bool
+
+    @property
+    def tracks(self) -> int:
+        """How many there are."""
+        return len(self.ways) + (len(self.voices) if self.solos else 0)
+
+
+class Bank(Graph):
+    """Some voices, each through its inserts, mixed into the ways that lead out of the bank."""
+
+    def __init__(self, strips: Strips, duration: float, sample_rate: int) -> None:
+        super().__init__(strips.tracks, duration, sample_rate, strips.seed)
+        ways = strips.ways
+        for i, voice in enumerate(strips.voices.values()):
+            sound = self._voice(voice)
+            if sound is None:
+                continue
+            angle = np.pi / 4 * np.asarray(voice.pan)  # equal power
+            left, right = np.cos(np.pi / 4 + angle), np.cos(np.pi / 4 - angle)
+            stereo = (sound, sound)
+            if voice.effects:
+                sides = self.pyo.Sig(sound, mul=self.signal(left)), self.pyo.Sig(sound, mul=self.signal(right))
+                stereo, left, right = self.through(voice.effects, sides), np.ones(()), np.ones(())
+            for way, gain in ((voice.into, 1.0), *voice.sends.items()):
+                self.out(stereo, ways.index(way), (gain * left, gain * right))
+            if strips.solos:
+                self.out(stereo, len(ways) + i, (left, right))
+
+    def _voice(self, voice: VoiceLanes) -> Signal | None:
+        pyo, instrument = self.pyo, INSTRUMENTS[voice.instrument]
+        inputs = instrument.controls(voice.lanes, voice.onsets, self._points, self._rate)
+        sample = read_sample(voice.sample) if instrument.needs_sample and voice.sample else None
+        controls = {name: [self.signal(lane) for lane in lanes] for name, lanes in inputs.items()}
+        sounds = instrument.build(controls, sample)
+        if not sounds:
+            return None
+        amplitude = self.signal(voice.amplitude)
+        sound = pyo.Mix(sounds, voices=1, mul=amplitude) if len(sounds) > 1 else pyo.Sig(sounds[0], mul=amplitude)
+        if np.any(voice.taps):
+            sound = pyo.Mix([sound, pyo.ButLP(pyo.Noise(mul=self.signal(voice.taps)), freq=250)], voices=1)
+        return sound
+
+
+class Return(Graph):
+    """A group: what it is given through its effects and its gain, one track for its `into` and one for each send."""
+
+    def __init__(self, group: GroupLanes, duration: float, sample_rate: int, seed: int) -> None:
+        super().__init__(1 + len(group.sends), duration, sample_rate, seed)
+        gain = self.signal(group.gain)
+        sound = self.through(group.effects, (self.pyo.Input(0), self.pyo.Input(1)))
+        sound = self.pyo.Sig(sound[0], mul=gain), self.pyo.Sig(sound[1], mul=gain)
+        for track, level in enumerate((1.0, *group.sends.values())):
+            self.out(sound, track, (level, level))
+
+
+def _buffer(of: Any, address: str, shape: tuple[int, ...]) -> NDArray[Any]:
+    """Memory of a server as an array."""
+    whole = of * int(np.prod(shape))
+    return np.ctypeslib.as_array(whole.from_address(int(address, 16))).reshape(shape)
+
+
+@cache
+def _dice() -> Any:
+    """A server of which nothing but pyo's random state is wanted."""
+    import pyo64
+
+    server = pyo64.Server(audio="manual")
+    server.setVerbosity(1)
+    return server.boot()

@@ -14,7 +14,8 @@ from numpy.typing import ArrayLike, NDArray
 
 if TYPE_CHECKING:
     from sonify.instruments.base import Space
-    from sonify.score import ResolvedMapping, Shape
+    from sonify.resolve import ResolvedMapping
+    from sonify.score import Shape
 
 Floats = NDArray[np.float64]
 

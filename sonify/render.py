@@ -1,7 +1,7 @@
-"""Offline rendering: resolved score × frames → WAV files at a declared loudness, made in a process of its own.
+"""Offline rendering: a desk → WAV files at a declared loudness, made in a process of its own.
 
 pyo holds the GIL while it computes and prints where it likes, and a graph that fails in C takes its process along: all
-of that stays in a spawned child, which sends back a `Rendering` or a reason.
+of that stays in a spawned child, which sends back a `Rendering` or a reason, and spawns more where voices are many.
 """
 
 from __future__ import annotations
@@ -9,28 +9,30 @@ from __future__ import annotations
 import hashlib
 import multiprocessing
 import os
+import signal
+import sys
 import tempfile
-from collections.abc import Mapping
-from contextlib import ExitStack
+from collections.abc import Sequence
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-
-from pieces.signals import DescantError, Frames
-from sonify.lanes import VoiceLanes, lanes
-from sonify.loudness import Meter
+from pieces.signals import DescantError
+from sonify.desk import MIX, Desk
+from sonify.limiter import Limiter
+from sonify.mixdown import mixdown
 from sonify.wav import LARGEST, StereoWav
+from sonify.workers import RenderError, reason
 
 if TYPE_CHECKING:
     from pieces.piece import Master
-    from sonify.score import ResolvedScore, Reverb
 
-
-class RenderError(DescantError):
-    """Sound that could not be made."""
+#: Seconds of one voice that are worth a process: they take about twice as long as it takes to start.
+_WORTH = 500.0
+#: What the limiter may take from the loudest peak, in dB.
+_REDUCTION = 12.0
 
 
 @dataclass(frozen=True)
@@ -41,7 +43,9 @@ class Rendering:
     ----------
     mix : Path
     stems : dict of str to Path
-        One for each voice, and ``reverb`` where a voice sends; empty where none were asked for. They sum to the mix.
+        One for each voice and each group, in this order; empty where none were asked for. A voice's is what it gives
+        to the mix or to the group that it goes into, sends excluded; a group's is what it returns. The mix is the sum
+        of those that go into it: a voice in a group is heard in the group's.
     sample_rate, samples, duration
         Hertz; per channel; seconds.
     loudness : float
@@ -49,7 +53,7 @@ class Rendering:
     true_peak : float
         dBTP; -200 for silence.
     gain_db : float
-        What was added to reach the loudness.
+        What was added to reach the loudness, before the limiter where there is one.
     limited : bool
         Whether the loudness was missed because of the ceiling.
     samples_hash : str
@@ -68,36 +72,62 @@ class Rendering:
     samples_hash: str
 
 
-def render(resolved: ResolvedScore, frames: Frames, master: Master, folder: Path, stems: bool = True) -> Rendering:
-    """Render ``mix.wav`` and ``stem-<voice>.wav`` into `folder`.
+def render(
+    desk: Desk,
+    duration: float,
+    master: Master,
+    folder: Path,
+    stems: bool = True,
+    *,
+    processes: int | None = None,
+    markers: Sequence[tuple[float, str]] = (),
+) -> Rendering:
+    """Render ``mix.wav`` and ``stem-<name>.wav`` into `folder`. The samples are a pure function of the desk.
 
     Parameters
     ----------
-    resolved : ResolvedScore
-    frames : Frames
-        Every channel that the score names.
+    desk : Desk
+    duration : float
+        Seconds, the tail included.
     master : Master
-        Loudness, ceiling, sample rate and the seconds after the last tick.
+        Loudness, ceiling, limiter and sample rate.
     folder : Path
         Made where it is not there.
     stems : bool
-        Whether to keep each voice in a file of its own.
+        Whether to keep each voice and each group in a file of its own.
+    processes : int, optional
+        Most processes that play voices beside the rendering one; below 2 it plays them itself. Default: as many as
+        there are processors, where the voices are worth it.
+    markers : sequence of (float, str)
+        Seconds and label, for the files.
 
     Raises
     ------
     DescantError
-        If the frames cannot be played, the folder cannot be written, or the rendering process fails.
+        If the desk cannot be played, the folder cannot be written, or a rendering process fails.
     """
-    duration = frames.duration + master.tail
-    if 8 * duration * master.sample_rate > LARGEST - 100:
+    if 8 * duration * master.sample_rate > LARGEST - (1 << 20):
         raise RenderError(
             f"{duration:.0f} s of sound do not fit a WAV file (4 GiB): play fewer ticks, or more a second"
         )
-    task = Task(lanes(resolved, frames, master.tail), resolved.score.reverb, duration, master, folder, stems)
+    if processes is None:
+        processes = min(os.cpu_count() or 1, int(len(desk.voices) * duration / _WORTH))
+    task = Task(
+        desk,
+        duration,
+        master.sample_rate,
+        master.loudness,
+        master.ceiling,
+        _REDUCTION if master.limiter else 0.0,
+        folder,
+        stems,
+        processes,
+        tuple(markers),
+    )
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
     with tempfile.NamedTemporaryFile("r", prefix="descant-", errors="replace") as log:
-        child = context.Process(target=_child, args=(theirs, log.name, os.getpid()), daemon=True)
+        child = context.Process(target=_child, args=(theirs, log.name, os.getpid()))
         child.start()
         theirs.close()
         try:
@@ -120,78 +150,66 @@ def render(resolved: ResolvedScore, frames: Frames, master: Master, folder: Path
 
 @dataclass(frozen=True)
 class Task:
-    """What the child is given."""
+    """What the child is given. Plain data: reading a piece's own classes takes longer than starting a process."""
 
-    voices: Mapping[str, VoiceLanes]
-    reverb: Reverb
+    desk: Desk
     duration: float
-    master: Master
+    sample_rate: int
+    loudness: float
+    ceiling: float
+    reduction: float
     folder: Path
     stems: bool
+    processes: int
+    markers: tuple[tuple[float, str], ...]
 
 
 def _child(pipe: Connection, log: str, parent: int) -> None:
     """Body of the rendering process: takes a task, sends the result; what anything prints goes to `log`."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit())  # so that half-written files go, and the processes it started
     descriptor = os.open(log, os.O_WRONLY | os.O_APPEND)
     os.dup2(descriptor, 1)
     os.dup2(descriptor, 2)
     task = pipe.recv()
     try:
         result: Rendering | DescantError = perform(task, parent)
-    except DescantError as error:
-        result = error
-    except OSError as error:
-        result = RenderError(f"{error.filename or task.folder}: cannot be written: {error.strerror}")
     except Exception as error:
-        result = RenderError(f"rendering failed: {type(error).__name__}: {error}")
+        result = reason(error)
     pipe.send(result)
 
 
 def perform(task: Task, parent: int) -> Rendering:
     """Make the files, in this process; give up when the process `parent` is gone."""
-    from sonify.graph import Graph
-
     task.folder.mkdir(parents=True, exist_ok=True)
-    rate = task.master.sample_rate
-    samples = round(task.duration * rate)
-    meter = Meter(rate)
-    graph = Graph(task.voices, task.reverb, task.duration, rate)
+    rate, samples = task.sample_rate, round(task.duration * task.sample_rate)
+    stretch = rate * 6 // 5
+    names = (*task.desk.voices, *task.desk.groups) if task.stems else ()
+    paths = {MIX: task.folder / "mix.wav"} | {name: task.folder / f"stem-{name}.wav" for name in names}
+    limiter = Limiter(rate, task.ceiling)
     with ExitStack() as stack:
-        mix = stack.enter_context(StereoWav(task.folder / "mix.wav", rate, samples))
-        stems = {
-            track: stack.enter_context(StereoWav(task.folder / f"stem-{track}.wav", rate, samples))
-            for track in (graph.tracks if task.stems else ())
-        }
-        for chunk in graph.chunks(meter.chunk):
+        files = {n: stack.enter_context(StereoWav(path, rate, samples, task.markers)) for n, path in paths.items()}
+        mixed = mixdown(task.desk, task.duration, rate, stretch, task.stems, task.processes)
+        for sounds in stack.enter_context(closing(mixed)):
             if os.getppid() != parent:
                 raise RenderError("the process that asked for the sound is gone")
-            if not np.isfinite(chunk).all():
-                broken = graph.tracks[np.argwhere(~np.isfinite(chunk))[0, 1]]
-                raise RenderError(f"voice {broken} made a sound that is not finite: narrow the ranges of its lanes")
-            total = chunk[:, 0].copy()
-            for i in range(1, chunk.shape[1]):
-                total += chunk[:, i]
-            meter.add(total)
-            mix.write(total)
-            for i, stem in enumerate(stems.values()):
-                stem.write(chunk[:, i])
-        graph.close()
-        gain_db, limited = meter.gain(task.master.loudness, task.master.ceiling)
+            limiter.add(sounds[MIX])
+            for name, file in files.items():
+                file.write(sounds[name])
+        gain = limiter.settle(task.loudness, task.reduction)
         digest = hashlib.sha256()
-        for scaled in mix.scale(10 ** (gain_db / 20), meter.chunk):
-            digest.update(scaled.data)
-        for stem in stems.values():
-            for _ in stem.scale(10 ** (gain_db / 20), meter.chunk):
-                pass
+        for name, file in files.items():
+            for scaled in file.scale(gain.at, stretch):
+                if name == MIX:
+                    digest.update(scaled.data)
     return Rendering(
-        mix=mix.path,
-        stems={track: stem.path for track, stem in stems.items()},
+        mix=paths.pop(MIX),
+        stems=paths,
         sample_rate=rate,
         samples=samples,
         duration=samples / rate,
-        loudness=meter.loudness(gain_db),
-        true_peak=meter.true_peak() + gain_db,
-        gain_db=gain_db,
-        limited=limited,
+        loudness=gain.loudness,
+        true_peak=gain.true_peak,
+        gain_db=gain.gain_db,
+        limited=gain.limited,
         samples_hash=digest.hexdigest(),
     )

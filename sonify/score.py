@@ -1,34 +1,38 @@
 """The score: how channels become sound, as frozen data.
 
 A `Voice` is one sounding part: an instrument and its lanes. A lane is either constant or mapped from a channel
-(`Mapping`). `resolve` closes everything that depends on data (domains, ranks), so that what follows is a pure
-function of `ResolvedScore` and frames. Live performances resolve against declared ranges, offline ones against the
-whole take (Erie and Vega-Lite call the parts encoding, scale, domain and range; so do we).
+(`Mapping`). Voices go through groups, and beside into groups that they send to; both have effects whose parameters are
+lanes too. `sonify.resolve` closes everything that depends on data (Erie and Vega-Lite call the parts encoding, scale,
+domain and range; so do we).
 """
 
 from __future__ import annotations
 
-import re
+from collections.abc import Iterator
 from collections.abc import Mapping as MappingABC
-from dataclasses import dataclass
+from graphlib import CycleError, TopologicalSorter
 from typing import Annotated, Any, Literal
 
-import numpy as np
-from numpy.typing import NDArray
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag, ValidationError, model_validator
 
 from pieces.piece import explain
-from pieces.signals import Channel, DescantError, Frames
+from pieces.signals import DescantError
 from pieces.source import nearest
+from sonify.desk import MIX
+from sonify.effects import EFFECTS
 from sonify.instruments import INSTRUMENTS, PAN, Parameter
 from sonify.instruments.base import Space
 from sonify.tuning import Tuning, hertz
 
 Shape = Literal["linear", "log", "symlog", "sqrt", "rank"]
 
-
 #: Milliseconds that a mapped pitch may lag where it is to be measured.
 LONGEST_GLIDE = 500
+#: Level of a send, or of a group.
+SEND = Parameter("send", "level of what is sent", "dB", (-60.0, 12.0), 0.0, "db")
+#: What the rhythm of a voice may follow a channel with.
+PULSES = Parameter("pulses", "strikes among the steps of a cycle", "", (0.0, 64.0), 0.0, "linear")
+CHANCE = Parameter("chance", "probability of every strike", "", (0.0, 1.0), 1.0, "linear")
 
 
 class ScoreError(DescantError):
@@ -43,17 +47,19 @@ class Model(BaseModel):
 
 #: A number, a note name (``"A4"``, ``"C#3"``) or a frequency (``"440hz"``).
 Pitch = Annotated[float, BeforeValidator(hertz)]
+#: A channel of the voice's part, or of another one, or one element of an array: ``loss``, ``slow.loss``, ``x0[3][1]``.
+Reference = Annotated[str, Field(pattern=r"^([a-z][a-z0-9_]*\.)?[A-Za-z_]\w*(\[\d+\])*$")]
 
 
 class Mapping(Model):
-    """One channel onto one instrument parameter.
+    """One channel onto one parameter.
 
-    Equal steps of the shaped data become equal steps in `space`. `channel` names a scalar channel, or one element of
-    an array channel as ``name[3]``. `domain` is the data interval that covers `range`: two numbers, the channel's
-    ``declared`` range, or ``data`` / ``p1-p99`` of the take. Values outside are clipped to the domain.
+    Equal steps of the shaped data become equal steps in `space`. `domain` is the data interval that covers `range`: two
+    numbers, the channel's ``declared`` range, or ``data`` / ``p1-p99`` of the take. Values outside are clipped to the
+    domain. With `every` the channel is sampled on every so many beats and held in between.
     """
 
-    channel: str = Field(pattern=r"^[A-Za-z_]\w*(\[\d+\])*$")
+    channel: Reference
     range: tuple[Pitch, Pitch]
     domain: tuple[float, float] | Literal["declared", "data", "p1-p99"] = "data"
     shape: Shape = "linear"
@@ -61,6 +67,7 @@ class Mapping(Model):
     space: Space | None = Field(default=None, description="where equal steps are equal; default: the parameter's own")
     polarity: Literal["positive", "negative"] = "positive"
     tuning: Tuning | None = None
+    every: float | None = Field(default=None, gt=0, le=4096, description="sample and hold, in beats")
     glide_ms: float = Field(default=10.0, ge=2, le=5000, description="time of every change, never 0")
     missing: Literal["hold", "silence", "earcon"] = "hold"
 
@@ -80,91 +87,112 @@ def _kind(given: Any) -> str:
 
 
 #: A constant or a mapping: told apart by hand, so that an error is about the one that was meant.
-_Number = Annotated[Pitch, Tag("constant")]
 _Mapped = Annotated[Mapping, Tag("mapping")]
-_Pan = Annotated[float, Field(ge=-1, le=1), Tag("constant")]
+_Number = Annotated[Pitch, Tag("constant")]
+Value = Annotated[_Number | _Mapped, Discriminator(_kind)]
+
+#: Effects in the order of the signal: name (``lowpass``, a second one ``lowpass_2``) → parameters.
+Effects = dict[Annotated[str, Field(pattern=r"^[a-z]+(_\d+)?$")], dict[str, Value]]
+
+
+class Gate(Model):
+    """Open while a channel is `above` a value, or `below` one; it must come back by `hysteresis` to close."""
+
+    channel: Reference
+    above: float | None = None
+    below: float | None = None
+    hysteresis: float = Field(default=0.0, ge=0)
+
+    @model_validator(mode="after")
+    def _one(self) -> Gate:
+        if (self.above is None) == (self.below is None):
+            raise ValueError("give 'above' or 'below', and not both")
+        return self
+
+
+class Crossing(Model):
+    """A strike whenever a channel crosses `level`; it must leave it by `hysteresis` before it can cross again."""
+
+    channel: Reference
+    level: float
+    edge: Literal["rising", "falling", "both"] = "rising"
+    hysteresis: float = Field(default=0.0, ge=0)
+
+
+class Steps(Model):
+    """Strikes on the metre: cycles of `steps`, each `every` beats long, from the beginning of a section.
+
+    `pulses` of them are struck, spread as evenly as they can be (E. Bjorklund, 2003; G. Toussaint, "The Euclidean
+    algorithm generates traditional musical rhythms", 2005), turned by `rotate` steps; each with probability `chance`.
+    """
+
+    every: float = Field(default=0.25, gt=0, le=4096)
+    steps: int = Field(default=16, ge=1, le=64)
+    pulses: Value | None = Field(default=None, description="default: all of them")
+    rotate: int = Field(default=0, ge=0, le=63)
+    chance: Value = 1.0
 
 
 class Voice(Model):
-    """One sounding part. `on` names the event kinds that make an event instrument (pluck) sound."""
+    """One sounding part.
+
+    A struck instrument sounds `on` kinds of events (of its part, or ``part.kind``), on `crossing`s and on `steps`.
+    """
 
     instrument: str
     part: str | None = Field(default=None, description="part of the piece; default: its only one")
-    lanes: dict[str, Annotated[_Number | _Mapped, Discriminator(_kind)]] = Field(default_factory=dict)
+    lanes: dict[str, Value] = Field(default_factory=dict)
     on: tuple[str, ...] = ()
+    crossing: Crossing | None = None
+    steps: Steps | None = None
+    gate: Gate | None = None
+    sample: str | None = Field(default=None, description="a sound file, or take:ID, of an instrument that needs one")
     gain_db: float = Field(default=0.0, ge=-60, le=12)
-    pan: Annotated[_Pan | _Mapped, Discriminator(_kind)] = 0.0
-    reverb_db: float | None = Field(default=None, ge=-60, le=6, description="level of the send; default: dry")
+    pan: Value = 0.0
+    effects: Effects = Field(default_factory=dict)
+    into: str = Field(default=MIX, description="group that it goes through")
+    sends: dict[str, Value] = Field(default_factory=dict, description="group → level in dB")
     attack_ms: float = Field(default=20.0, ge=5, le=20_000)
     release_ms: float = Field(default=60.0, ge=5, le=20_000)
 
 
-class Reverb(Model):
-    """One reverb that all sends share."""
+class Group(Model):
+    """What goes into it, or is sent to it, through effects."""
 
-    kind: Literal["plate", "hall"] = "hall"
-    decay_s: float = Field(default=2.0, gt=0.1, le=20)
-    damping: float = Field(default=0.5, ge=0, le=1, description="0 bright, 1 dark")
+    effects: Effects = Field(default_factory=dict)
+    gain_db: Value = 0.0
+    into: str = MIX
+    sends: dict[str, Value] = Field(default_factory=dict)
+    part: str | None = Field(default=None, description="part whose channels its mappings name; default: the only one")
 
 
 #: Names a stem's file.
-VoiceName = Annotated[str, Field(pattern=r"^[A-Za-z_][\w-]*$")]
+TrackName = Annotated[str, Field(pattern=r"^[A-Za-z_][\w-]*$")]
 
 
 class Score(Model):
     """How channels become sound.
 
-    Purpose ``measure`` promises that a channel mapped onto a voice's ``pitch`` can be read back from it: the lane has
-    no `tuning`, which rounds, no shape ``rank``, which needs the take's distribution to be undone, and follows its
-    channel within `LONGEST_GLIDE` ms. `parse_score` refuses anything else. Other lanes are free; ``music`` wholly is.
+    Purpose ``measure`` promises that a channel mapped onto a voice's ``pitch`` can be read back from its stem: the lane
+    has no `tuning`, which rounds, no shape ``rank``, which needs the take's distribution to be undone, no `every`, and
+    follows its channel within `LONGEST_GLIDE` ms, and the voice has no effects of its own. `parse_score` refuses
+    anything else. Other lanes are free; ``music`` wholly is.
     """
 
     version: Literal[1] = 1
     purpose: Literal["measure", "music"] = "measure"
-    voices: Annotated[dict[VoiceName, Voice], Field(min_length=1)]
-    reverb: Reverb = Reverb()
+    voices: Annotated[dict[TrackName, Voice], Field(min_length=1)]
+    groups: dict[TrackName, Group] = Field(default_factory=dict)
 
-
-@dataclass(frozen=True)
-class ChannelStats:
-    """What resolving needs to know of one channel (or one element of it).
-
-    ``quantiles`` are sorted finite values: all distinct values of a short take, 4096 quantiles of a long one; empty
-    where only the declared range is known.
-    """
-
-    declared: tuple[float, float]
-    quantiles: NDArray[np.float64]
-
-
-@dataclass(frozen=True)
-class ResolvedMapping:
-    """A mapping whose domain is numbers: lane value = space⁻¹(range[0] + u · width), u = shape(value) in 0..1."""
-
-    channel: str
-    index: tuple[int, ...]
-    domain: tuple[float, float]
-    quantiles: NDArray[np.float64]
-    mapping: Mapping
-    space: Space
-
-
-@dataclass(frozen=True)
-class ResolvedVoice:
-    """A voice with every parameter of its instrument either a number or a resolved mapping."""
-
-    name: str
-    voice: Voice
-    lanes: MappingABC[str, float | ResolvedMapping]
-    pan: float | ResolvedMapping
-
-
-@dataclass(frozen=True)
-class ResolvedScore:
-    """What a renderer takes: no field depends on data any more."""
-
-    score: Score
-    voices: tuple[ResolvedVoice, ...]
+    @property
+    def flow(self) -> list[str]:
+        """Groups in an order in which each goes into later ones only; a circle raises `CycleError`."""
+        before: dict[str, set[str]] = {name: set() for name in self.groups}
+        for name, group in self.groups.items():
+            for target in (group.into, *group.sends):
+                if target in before:
+                    before[target].add(name)
+        return list(TopologicalSorter(before).static_order())
 
 
 def parse_score(raw: MappingABC[str, Any], where: str) -> Score:
@@ -175,24 +203,79 @@ def parse_score(raw: MappingABC[str, Any], where: str) -> Score:
         raise ScoreError(explain(error, f"{where}: score")) from error
     for name, voice in score.voices.items():
         at = f"{where}: score.voices.{name}"
-        if name == "reverb":
-            raise ScoreError(f"{at}: the name of the reverb's own stem: give the voice another")
-        if voice.instrument not in INSTRUMENTS:
-            raise ScoreError(f"{at}.instrument = {voice.instrument!r}{nearest(voice.instrument, INSTRUMENTS)}")
-        instrument = INSTRUMENTS[voice.instrument]
-        if instrument.on_events and not voice.on:
-            raise ScoreError(f"{at}.on: missing: {voice.instrument} sounds on events; name their kinds")
-        for lane, value in voice.lanes.items():
-            if lane not in instrument.parameters:
-                raise ScoreError(f"{at}.lanes.{lane}: no such parameter{nearest(lane, instrument.parameters)}")
-            _check_lane(value, instrument.parameters[lane], f"{at}.lanes.{lane}")
+        if name in (*score.groups, MIX):
+            raise ScoreError(f"{at}: {'a group' if name in score.groups else 'the mix'} has that name: give another")
+        _check_instrument(voice, at)
+        _check_value(voice.pan, PAN, f"{at}.pan")
+        _check_routing(score, voice, at)
+        if voice.steps is not None:
+            if voice.steps.pulses is not None:
+                _check_value(voice.steps.pulses, PULSES, f"{at}.steps.pulses")
+            _check_value(voice.steps.chance, CHANCE, f"{at}.steps.chance")
         if score.purpose == "measure" and isinstance(pitch := voice.lanes.get("pitch"), Mapping):
-            _check_decodable(pitch, f"{at}.lanes.pitch")
-        _check_lane(voice.pan, PAN, f"{at}.pan")
+            _check_decodable(pitch, voice, at)
+    for name, group in score.groups.items():
+        at = f"{where}: score.groups.{name}"
+        if name == MIX:
+            raise ScoreError(f"{at}: the mix has that name: give another")
+        _check_routing(score, group, at)
+        _check_value(group.gain_db, SEND, f"{at}.gain_db")
+    try:
+        _ = score.flow
+    except CycleError as error:
+        raise ScoreError(
+            f"{where}: score.groups go into each other in a circle: {' -> '.join(error.args[1])}"
+        ) from None
     return score
 
 
-def _check_lane(value: float | Mapping, parameter: Parameter, at: str) -> None:
+def _check_instrument(voice: Voice, at: str) -> None:
+    if voice.instrument not in INSTRUMENTS:
+        raise ScoreError(f"{at}.instrument = {voice.instrument!r}{nearest(voice.instrument, INSTRUMENTS)}")
+    instrument = INSTRUMENTS[voice.instrument]
+    struck = bool(voice.on or voice.crossing or voice.steps)
+    if instrument.on_events and not struck:
+        raise ScoreError(
+            f"{at}.on: missing: {voice.instrument} sounds on events; name their kinds, or give 'crossing' or 'steps'"
+        )
+    if struck and not instrument.on_events:
+        raise ScoreError(
+            f"{at}: {voice.instrument} sounds all the time and knows no strikes: use 'gate', or pluck, bell or the like"
+        )
+    if instrument.needs_sample != (voice.sample is not None):
+        said = "needs a sound file" if instrument.needs_sample else "plays no sound file: leave it out"
+        raise ScoreError(f"{at}.sample: {voice.instrument} {said}")
+    for lane, value in voice.lanes.items():
+        if lane not in instrument.parameters:
+            raise ScoreError(f"{at}.lanes.{lane}: no such parameter{nearest(lane, instrument.parameters)}")
+        _check_value(value, instrument.parameters[lane], f"{at}.lanes.{lane}")
+
+
+def _check_routing(score: Score, strip: Voice | Group, at: str) -> None:
+    """See that it goes into groups that there are, through effects that there are."""
+    for field, target in (("into", strip.into), *((f"sends.{target}", target) for target in strip.sends)):
+        if target not in score.groups and not (field == "into" and target == MIX):
+            raise ScoreError(f"{at}.{field}: no group {target!r}{nearest(target, score.groups)}")
+    for target, level in strip.sends.items():
+        _check_value(level, SEND, f"{at}.sends.{target}")
+    for key, lanes in strip.effects.items():
+        name = effect_name(key)
+        if name not in EFFECTS:
+            raise ScoreError(f"{at}.effects.{key}: no such effect{nearest(name, EFFECTS)}")
+        for lane, value in lanes.items():
+            if lane not in EFFECTS[name].parameters:
+                raise ScoreError(
+                    f"{at}.effects.{key}.{lane}: no such parameter{nearest(lane, EFFECTS[name].parameters)}"
+                )
+            _check_value(value, EFFECTS[name].parameters[lane], f"{at}.effects.{key}.{lane}")
+
+
+def effect_name(key: str) -> str:
+    """``"lowpass_2"`` → ``"lowpass"``."""
+    return key.partition("_")[0]
+
+
+def _check_value(value: float | Mapping, parameter: Parameter, at: str) -> None:
     low, high = parameter.range
     allowed = f"allowed is {low:g} to {high:g} {parameter.unit}".rstrip()
     if isinstance(value, Mapping):
@@ -207,115 +290,37 @@ def _check_lane(value: float | Mapping, parameter: Parameter, at: str) -> None:
         raise ScoreError(f"{at} = {value:g}: {allowed}{', whole' if parameter.whole else ''}")
 
 
-def _check_decodable(pitch: Mapping, at: str) -> None:
+def _check_decodable(pitch: Mapping, voice: Voice, at: str) -> None:
     """What `Score` promises of a pitch that measures."""
     music = "for purpose = 'measure'; set purpose = 'music' to keep it"
+    at_pitch = f"{at}.lanes.pitch"
     if pitch.shape == "rank":
-        raise ScoreError(f"{at}.shape = 'rank': allowed is linear, log, symlog or sqrt {music}")
+        raise ScoreError(f"{at_pitch}.shape = 'rank': allowed is linear, log, symlog or sqrt {music}")
     if pitch.tuning:
-        raise ScoreError(f"{at}.tuning = {list(pitch.tuning.cents)} cents: rounds the data, allowed is none {music}")
+        raise ScoreError(f"{at_pitch}.tuning: rounds the data, allowed is none {music}")
+    if pitch.every is not None:
+        raise ScoreError(f"{at_pitch}.every = {pitch.every:g}: leaves out data, allowed is none {music}")
     if pitch.glide_ms > LONGEST_GLIDE:
-        raise ScoreError(f"{at}.glide_ms = {pitch.glide_ms:g}: allowed is 2 to {LONGEST_GLIDE} ms {music}")
+        raise ScoreError(f"{at_pitch}.glide_ms = {pitch.glide_ms:g}: allowed is 2 to {LONGEST_GLIDE} ms {music}")
+    if voice.effects:
+        raise ScoreError(f"{at}.effects = {list(voice.effects)}: change what is measured, allowed are none {music}")
 
 
-def split_channel(reference: str) -> tuple[str, tuple[int, ...]]:
-    """``"x0[1][2]"`` → ``("x0", (1, 2))``."""
-    name, _, _ = reference.partition("[")
-    return name, tuple(int(i) for i in re.findall(r"\[(\d+)\]", reference))
+def given_references(score: Score) -> Iterator[tuple[str, str, str | None]]:
+    """Every channel that a score names: where in the score, the reference, and the part it means by default."""
 
+    def mapped(values: MappingABC[str, Any], part: str | None, at: str) -> Iterator[tuple[str, str, str | None]]:
+        for key, value in values.items():
+            if isinstance(value, Mapping | Gate | Crossing):
+                yield f"{at}.{key}", value.channel, part
+            elif isinstance(value, dict):
+                yield from mapped(value, part, f"{at}.{key}")
 
-def element(frames: Frames, name: str, index: tuple[int, ...]) -> NDArray[np.float64]:
-    """A scalar channel, or one element of an array channel, over time: float64 ``[ticks]``."""
-    where: tuple[Any, ...] = (slice(None), *index)
-    return np.asarray(frames.arrays[name][where], dtype=np.float64)
-
-
-def references(score: Score) -> set[str]:
-    """All channel references of a score."""
-    found = set()
-    for voice in score.voices.values():
-        for value in (*voice.lanes.values(), voice.pan):
-            if isinstance(value, Mapping):
-                found.add(value.channel)
-    return found
-
-
-def declared_stats(score: Score, channels: MappingABC[str, Channel]) -> dict[str, ChannelStats]:
-    """Statistics for a live performance: declared ranges only.
-
-    Raises
-    ------
-    ScoreError
-        If the score names a channel (or an element) that is not there.
-    """
-    stats = {}
-    for reference in references(score):
-        name, index = split_channel(reference)
-        if name not in channels:
-            raise ScoreError(f"no channel {name!r}{nearest(name, channels)}")
-        shape = channels[name].shape
-        if len(index) != len(shape) or any(i >= n for i, n in zip(index, shape, strict=True)):
-            raise ScoreError(f"channel {reference!r}: {name} has shape {list(shape)}; name one element of it")
-        stats[reference] = ChannelStats(channels[name].range, np.empty(0))
-    return stats
-
-
-def take_stats(score: Score, channels: MappingABC[str, Channel], frames: Frames) -> dict[str, ChannelStats]:
-    """Statistics of a whole take, for the final mix."""
-    stats = {}
-    for reference, declared in declared_stats(score, channels).items():
-        name, index = split_channel(reference)
-        values = element(frames, name, index)
-        quantiles = np.unique(values)
-        if len(quantiles) > 4096:
-            quantiles = np.sort(values)[np.linspace(0, len(values) - 1, 4096).round().astype(int)]
-        stats[reference] = ChannelStats(declared.declared, quantiles)
-    return stats
-
-
-def resolve(score: Score, stats: MappingABC[str, ChannelStats]) -> ResolvedScore:
-    """Close every data-dependent choice of a score.
-
-    Parameters
-    ----------
-    score : Score
-    stats : mapping
-        Channel reference → statistics (`declared_stats` when live, `take_stats` offline).
-
-    Raises
-    ------
-    ScoreError
-        If a log or sqrt shape meets a domain that is not positive.
-    """
-    voices = []
     for name, voice in score.voices.items():
-        lanes: dict[str, float | ResolvedMapping] = {}
-        for key, parameter in INSTRUMENTS[voice.instrument].parameters.items():
-            given = voice.lanes.get(key, parameter.default)
-            lanes[key] = (
-                _resolved(given, stats, parameter.space, f"{name}.{key}") if isinstance(given, Mapping) else given
-            )
-        pan = _resolved(voice.pan, stats, "linear", f"{name}.pan") if isinstance(voice.pan, Mapping) else voice.pan
-        voices.append(ResolvedVoice(name, voice, lanes, pan))
-    return ResolvedScore(score, tuple(voices))
-
-
-def _resolved(mapping: Mapping, stats: MappingABC[str, ChannelStats], space: Space, where: str) -> ResolvedMapping:
-    known = stats[mapping.channel]
-    quantiles = known.quantiles if len(known.quantiles) else np.asarray(known.declared)
-    if isinstance(mapping.domain, tuple):
-        domain = mapping.domain
-    elif mapping.domain == "declared":
-        domain = known.declared
-    elif mapping.domain == "data":
-        domain = float(quantiles[0]), float(quantiles[-1])
-    else:
-        low, high = np.quantile(quantiles, [0.01, 0.99])
-        domain = float(low), float(high)
-    if mapping.shape in ("log", "sqrt") and domain[0] <= 0:
-        raise ScoreError(
-            f"{where}: shape {mapping.shape!r} of {mapping.channel}: "
-            f"its domain starts at {domain[0]:g}, allowed is > 0; use 'symlog'"
-        )
-    name, index = split_channel(mapping.channel)
-    return ResolvedMapping(name, index, domain, quantiles, mapping, mapping.space or space)
+        steps = {} if voice.steps is None else {"pulses": voice.steps.pulses, "chance": voice.steps.chance}
+        rest = {"pan": voice.pan, "sends": voice.sends, "effects": voice.effects, "steps": steps}
+        more = {"gate": voice.gate, "crossing": voice.crossing}
+        yield from mapped({"lanes": voice.lanes, **rest, **more}, voice.part, f"score.voices.{name}")
+    for name, group in score.groups.items():
+        lanes = {"gain_db": group.gain_db, "sends": group.sends, "effects": group.effects}
+        yield from mapped(lanes, group.part, f"score.groups.{name}")

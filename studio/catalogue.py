@@ -7,7 +7,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pieces.piece import Piece, find_piece, piece_names
+from pieces.form import Span, longest_form
+from pieces.piece import Part, Piece, find_piece, piece_names
 from pieces.source import find_source, source_names
 from studio.console import table
 
@@ -84,14 +85,19 @@ def piece_list() -> list[dict[str, Any]]:
 
 
 def _seconds(piece: Piece) -> float:
-    return max(part.ticks / part.rate for part in piece.parts.values())
+    return longest_form(piece).spans[-1].seconds[1]
 
 
 def piece_card(name: str) -> Card:
     """A piece's programme note, parts, voices and knobs."""
     piece, _ = find_piece(name)
     lines = [piece.title, "", piece.about.strip(), "", "parts"]
-    lines += _table((k, p.source, f"{p.rate:g} ticks/s", f"{p.ticks / p.rate:g} s") for k, p in piece.parts.items())
+    lines += _table((name, part.source, _clock(part)) for name, part in piece.parts.items())
+    if piece.sections:
+        form = longest_form(piece)
+        tempo = f"{piece.metre.tempo:g} beats a minute, {piece.metre.beats} a bar"
+        lines += ["", f"sections, {_minutes(form.spans[-1].seconds[1])} at most ({tempo})"]
+        lines += _table((_minutes(s.seconds[0]), s.section.name, ", ".join(s.ticks), _ends(s)) for s in form.spans)
     lines += ["", f"voices (purpose {piece.score.get('purpose', 'measure')})"]
     lines += _table(
         (k, str(v.get("instrument", "")), ", ".join(_lanes(v))) for k, v in piece.score.get("voices", {}).items()
@@ -101,6 +107,18 @@ def piece_card(name: str) -> Card:
     master = piece.master
     lines += ["", f"picture {piece.picture.view}; {master.loudness:g} LUFS, at most {master.ceiling:g} dBTP"]
     return Card(piece.model_dump(mode="json"), "\n".join(lines))
+
+
+def _clock(part: Part) -> str:
+    return f"{part.rate:g} ticks/s" if part.rate is not None else f"{part.per_beat:g} ticks/beat"
+
+
+def _minutes(seconds: float) -> str:
+    return f"{round(seconds) // 60}:{round(seconds) % 60:02d}"
+
+
+def _ends(span: Span) -> str:
+    return f"until {span.section.until}" if span.section.until else ""
 
 
 def _lanes(voice: dict[str, Any]) -> list[str]:
@@ -136,9 +154,10 @@ def take_card(archive: Archive, name: str) -> Card:
         ("piece", f"{take.piece_name} ({take.piece['title']})"),
         ("status", take.status + (f": {take.error}" if take.error else "")),
         ("created", take.created),
-        ("length", f"{take.duration_s:.1f} s, {take.ticks} ticks at {take.rate:g}/s, seed {take.seed}"),
+        ("length", f"{take.duration_s:.1f} s, seed {take.seed}"),
+        *(("part", f"{name}: {part.ticks} ticks at {part.rate:g}/s") for name, part in take.parts.items()),
         ("kept as", f"{take.retention}, {take.origin}"),
-        *(("control", f"{k} = {v}") for k, v in take.controls.items()),
+        *(("control", f"{part}.{k} = {v}") for part, controls in take.controls.items() for k, v in controls.items()),
         *([("sound", _sound(take.render))] if take.render else []),
         *((m["role"], m["path"]) for m in data["media"]),
         *(("parent", f"{parent.take_id} ({parent.relation})") for parent in take.parents),

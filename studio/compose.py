@@ -1,34 +1,32 @@
-"""From a piece to a take: perform, record, render.
+"""From a plan to a take: perform, record, render.
 
-This is the only place where a source runs for a take; what is made of the recording is in `studio.rendering`.
+This is the only place where sources run for a take; what is made of the recording is in `studio.rendering`.
 """
 
 from __future__ import annotations
 
-import inspect
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pieces.piece import Part, Piece, PieceError, check_piece, parse_piece
+from pieces.form import longest_form
+from pieces.piece import Piece, parse_piece
 from pieces.signals import Channel, DescantError, Event, FrameBlock, SignalsHash
-from pieces.source import Source, check_controls, find_source, nearest, split_source_path
+from pieces.source import check_controls, find_source, split_source_path
 from studio import config
-from studio.performance import Clock, Performance
-from studio.rendering import Progress, mix, silent
+from studio.conductor import Conductor, Stage
+from studio.performance import Performance
+from studio.plan import CODE, Plan, Player, check_channels
+from studio.rendering import Progress, mix, silent, workspace
 
 if TYPE_CHECKING:
     from db.archive import Archive, Recorder, TakeRecord
     from db.records import Retention
-    from sonify.score import Score
 
 #: Inputs up to this size are kept in the archive, so that a take can be replayed when the file is gone.
 _KEEP_INPUT = 64 << 20
-#: Under which name a user's own source file is kept among a take's inputs.
-_CODE = "source code"
 
 
 class DriftError(DescantError):
@@ -43,87 +41,8 @@ class Origin:
     proposal_id: str | None = None
 
 
-@dataclass(frozen=True)
-class Plan:
-    """A piece that was checked: everything that could be refused was refused before the take's row is written."""
-
-    name: str
-    piece: Piece
-    part: Part
-    source: type[Source]
-    score: Score
-    inputs: Mapping[str, str]
-    files: Mapping[str, str]
-    """Inputs that are files, and the source's own file where it is a user's; all of them are hashed and kept."""
-
-
-def plan(name: str, piece: Piece, base: Path) -> Plan:
-    """Check a piece and find its source.
-
-    Raises
-    ------
-    DescantError
-        Whatever is wrong with it, as one line.
-    """
-    from sonify.score import parse_score
-
-    for what, count in (("parts", len(piece.parts)), ("sections", len(piece.sections))):
-        if count > 1:
-            raise PieceError(f"{name}: it has {count} {what}; this Descant performs one")
-    ((part_name, source),) = check_piece(piece, name, base).items()
-    part = piece.parts[part_name]
-    score = parse_score(piece.score, name)
-    _check_voices(name, piece, score, source)
-    if source.channels:
-        _check_channels(name, piece, score, source.channels)
-    inputs, files = _inputs(source, part, base)
-    return Plan(name, piece, part, source, score, inputs, files)
-
-
-def _check_voices(name: str, piece: Piece, score: Score, source: type[Source]) -> None:
-    """See that voices name a part and events that there are."""
-    events = {**source.emits, **source.listens, "diverged": "", "recovered": "", "control": ""}
-    for key, voice in score.voices.items():
-        if voice.part is not None and voice.part not in piece.parts:
-            raise PieceError(f"{name}: score.voices.{key}.part = {voice.part!r}{nearest(voice.part, piece.parts)}")
-        for kind in voice.on:
-            if kind not in events:
-                raise PieceError(
-                    f"{name}: score.voices.{key}.on: {source.name} has no event {kind!r}{nearest(kind, events)}"
-                )
-
-
-def _check_channels(name: str, piece: Piece, score: Score, channels: Sequence[Channel]) -> None:
-    """See that score and picture name channels that are there, and options that the view has."""
-    from sonify.score import declared_stats
-    from studio.pictures.draw import find_view
-
-    known = {c.name: c for c in channels}
-    try:
-        declared_stats(score, known)
-        view = find_view(piece.picture.view)
-        for need in view.needs:
-            if need not in known:
-                raise PieceError(f"view {view.name!r} needs channel {need!r}{nearest(need, known)}")
-        for option in piece.picture.options:
-            if option not in view.options:
-                raise PieceError(f"view {view.name!r} has no option {option!r}{nearest(option, view.options)}")
-    except DescantError as error:
-        raise PieceError(f"{name}: {error}") from error
-
-
-def _inputs(source: type[Source], part: Part, base: Path) -> tuple[dict[str, str], dict[str, str]]:
-    """Inputs as the source takes them, and those of them that are files; paths are read against `base`."""
-    inputs, files = dict(part.inputs), {}
-    for key, value in part.inputs.items():
-        if source.inputs[key].kind != "text":
-            path = base / Path(os.path.expanduser(value))
-            if not path.is_file():
-                raise PieceError(f"{source.name}: input {key}: no file {path}")
-            inputs[key] = files[key] = str(path.resolve())
-    if split_source_path(part.source):
-        files[_CODE] = inspect.getfile(source)
-    return inputs, files
+#: What was given to each part of an earlier performance.
+Given = Mapping[str, Sequence[Event]]
 
 
 def compose(
@@ -133,8 +52,8 @@ def compose(
     *,
     origin: Origin = Origin(),
     retention: Retention = "kept",
-    given: Sequence[Event] = (),
-    clock: Clock | None = None,
+    given: Given | None = None,
+    stage: Stage | None = None,
     progress: Progress = silent,
 ) -> str:
     """Perform a plan as a new take and render it; returns the take's id.
@@ -142,153 +61,201 @@ def compose(
     Raises
     ------
     DescantError
-        If the source or the renderer fails. The take keeps what was recorded and is marked ``failed``;
+        If a source or the renderer fails. The take keeps what was recorded and is marked ``failed``;
         on KeyboardInterrupt it is marked ``interrupted``.
     """
+    with workspace(archive) as folder:
+        files = {**plan.files, **{key: _material(archive, key, take, folder) for key, take in plan.takes.items()}}
+        recorder = _begin(archive, plan, files, seed, origin, retention)
+        with _marked(recorder), config.limited(config.threads()):
+            kept = dict(files)
+            for key, path in files.items():
+                if key in plan.takes or Path(path).stat().st_size <= _KEEP_INPUT:
+                    kept[key] = str(archive.add_media(recorder.take_id, f"input:{key}", Path(path)).path)
+            players = {part: _supplied(part, player, kept) for part, player in plan.players.items()}
+            conductor = conduct(plan.piece, players, seed, given, stage)
+            channels = {p: performance.source.channels for p, performance in conductor.performances.items()}
+            check_channels(plan.name, plan.piece, plan.score, channels)
+            _finish(archive, plan.piece, recorder, conductor, progress, {})
+    return recorder.take_id
+
+
+def _begin(
+    archive: Archive, plan: Plan, files: Mapping[str, str], seed: int, origin: Origin, retention: Retention
+) -> Recorder:
     from db.archive import NewTake
     from db.media import file_hash
 
-    recorder = archive.begin(
+    named = {key: f"take:{plan.takes[key]}" if key in plan.takes else path for key, path in files.items()}
+    material = sorted({archive.take(take.partition("/")[0]).id for take in plan.takes.values()})
+    return archive.begin(
         NewTake(
             piece_name=plan.name,
             piece=plan.piece.model_dump(mode="json"),
             piece_hash=plan.piece.hash,
             seed=seed,
-            rate=plan.part.rate,
-            controls=check_controls(plan.source, plan.part.controls),
-            inputs={k: {"path": v, "sha256": file_hash(Path(v))} for k, v in plan.files.items()},
+            parts=[(part, plan.piece.rate(part)) for part in plan.players],
+            controls={part: dict(player.controls) for part, player in plan.players.items()},
+            inputs={k: {"path": named[k], "sha256": file_hash(Path(v))} for k, v in files.items()},
             versions=config.versions(),
             platform=config.machine(),
             threads=config.threads(),
             retention=retention,
             origin="generated",
-            parents=list(origin.parents),
+            parents=[*origin.parents, *((take, None, "material") for take in material)],
             proposal_id=origin.proposal_id,
         )
     )
-    with _marked(recorder), config.limited(config.threads()):
-        for key, path in plan.files.items():
-            if Path(path).stat().st_size <= _KEEP_INPUT:
-                archive.add_media(recorder.take_id, f"input:{key}", Path(path))
-        performance = perform(plan.source, plan.part, plan.inputs, seed, given=given, clock=clock)
-        channels = performance.source.channels
-        _check_channels(plan.name, plan.piece, plan.score, channels)
-        recorder.channels(channels)
-        _record(recorder, performance, plan.part.ticks, progress)
-        mix(archive, recorder.take_id, progress)
-        recorder.finish(duration_s=recorder.next_tick / plan.part.rate)
-    return recorder.take_id
+
+
+def _material(archive: Archive, key: str, take: str, folder: Path) -> str:
+    """What an earlier take gives: its sound for a sampler, else a part of its recording as a stream."""
+    from studio.rendering import heard
+
+    take_id, _, part = take.partition("/")
+    found = archive.take(take_id)
+    if key.startswith("sample."):
+        return str(heard(archive, found))
+    path = folder / f"{key}.stream"
+    with path.open("wb") as file:
+        archive.stream(found.id, file, part or None)
+    return str(path)
+
+
+def _supplied(part: str, player: Player, files: Mapping[str, str]) -> Player:
+    """A player with its inputs where they lie now."""
+    inputs = {key: files.get(f"{part}.{key}", value) for key, value in player.inputs.items()}
+    return Player(player.part, player.source, player.controls, inputs)
+
+
+def _finish(
+    archive: Archive,
+    piece: Piece,
+    recorder: Recorder,
+    conductor: Conductor,
+    progress: Progress,
+    recorded: Mapping[str, Replayed],
+) -> None:
+    """Record a performance to its end, render it and mark the take as done."""
+    for part, performance in conductor.performances.items():
+        if part not in recorded:
+            recorder.channels(performance.source.channels, part)
+    _record(recorder, piece, conductor, progress, recorded)
+    duration = mix(archive, recorder.take_id, progress)
+    recorder.finish(duration_s=duration)
 
 
 def resume(archive: Archive, take_id: str, progress: Progress = silent) -> None:
     """Go on with an interrupted or failed take.
 
-    The source is replayed from its seed up to the last tick that was committed; if that does not give the recorded
+    Its sources are replayed from their seed up to the last tick that was committed; if that does not give the recorded
     signals, bit for bit, the take stays as it is.
     """
     take = archive.take(take_id)
-    source, part, inputs = again(archive, take)
-    recorded = SignalsHash(take.channels)
-    given: list[Event] = []
-    for block in archive.blocks(take.id):
-        recorded.update(block)
-        given.extend(e for e in block.events if e.given)
+    piece = parse_piece(take.piece, f"take {take.id}")
+    players = again(archive, take)
+    given: dict[str, list[Event]] = {}
+    recorded: dict[str, Replayed] = {}
+    for part, record in take.parts.items():
+        if not record.channels:
+            continue
+        found = SignalsHash(record.channels)
+        for block in archive.blocks(take.id, part=part):
+            found.update(block)
+            given.setdefault(part, []).extend(e for e in block.events if e.given)
+        recorded[part] = Replayed(record.channels, record.ticks, found.hexdigest())
     recorder = archive.resume(take.id)
     with _marked(recorder), config.limited(take.threads):
-        performance = perform(source, part, inputs, take.seed, given=given)
-        if not take.channels:
-            recorder.channels(performance.source.channels)
-        _record(recorder, performance, part.ticks, progress, skip=recorder.next_tick, expected=recorded.hexdigest())
-        mix(archive, take.id, progress)
-        recorder.finish(duration_s=recorder.next_tick / part.rate)
+        conductor = conduct(piece, players, take.seed, given)
+        _finish(archive, piece, recorder, conductor, progress, recorded)
 
 
-def again(archive: Archive, take: TakeRecord) -> tuple[type[Source], Part, dict[str, str]]:
-    """Source class, part and inputs of a recorded take, from the archive's own copies where it has them."""
+def again(archive: Archive, take: TakeRecord) -> dict[str, Player]:
+    """The players of a recorded take, with inputs from the archive's own copies where it has them."""
     from db.media import file_hash
 
-    part = next(iter(parse_piece(take.piece, f"take {take.id}").parts.values()))
     kept = {m.role.removeprefix("input:"): m for m in archive.media(take.id) if m.role.startswith("input:")}
-    inputs = dict(part.inputs)
+    files = {}
     for key, recorded in take.inputs.items():
-        path = str(kept[key].path) if key in kept else recorded["path"]
+        path = files[key] = str(kept[key].path) if key in kept else recorded["path"]
         if not Path(path).is_file():
             raise DescantError(f"take {take.id}: its input {key} is gone: {path}")
         if file_hash(Path(path)) != recorded["sha256"]:
             raise DescantError(f"take {take.id}: its input {key} has changed since: {path}")
-        inputs[key] = path
-    name = part.source
-    code = inputs.pop(_CODE, None)
-    if code is not None and (split := split_source_path(name)):
-        name = f"{code}:{split[1]}" if split[1] else code
-    return find_source(name), part, inputs
+    players = {}
+    for name, part in parse_piece(take.piece, f"take {take.id}").parts.items():
+        source = part.source
+        code = files.get(f"{name}.{CODE}")
+        if code is not None and (split := split_source_path(source)):
+            source = f"{code}:{split[1]}" if split[1] else code
+        found = find_source(source)
+        players[name] = _supplied(name, Player(part, found, check_controls(found, part.controls), part.inputs), files)
+    return players
 
 
-def perform(
-    source: type[Source],
-    part: Part,
-    inputs: Mapping[str, str],
-    seed: int,
-    *,
-    given: Sequence[Event] = (),
-    clock: Clock | None = None,
-) -> Performance:
-    """A performance of a source, ready to iterate."""
-    controls = check_controls(source, part.controls)
-    try:
-        made = source(seed, controls, inputs)
-    except DescantError:
-        raise
-    except (Exception, SystemExit) as error:
-        raise DescantError(f"{source.name} could not start: {type(error).__name__}: {error}") from error
-    return Performance(made, controls, part.ticks, clock=clock, given=given)
-
-
-def _record(
-    recorder: Recorder, performance: Performance, ticks: int, progress: Progress, skip: int = 0, expected: str = ""
-) -> None:
-    """Record a performance; ticks before `skip` are replayed and held against the hash `expected` instead."""
-    replayed = SignalsHash(performance.source.channels)
-    same = not skip
-    for block in performed(performance):
-        progress("perform", block.end_tick, ticks)
-        if not same:
-            replayed.update(cut(block, 0, skip - block.first_tick))
-            if block.end_tick < skip:
-                continue
-            same = replayed.hexdigest() == expected
-            if not same:
-                break
-            block = cut(block, skip - block.first_tick, block.ticks)
-        if block.ticks:
-            recorder.append(block)
-    if not same:
-        raise DriftError(
-            f"replaying ticks 0 to {skip - 1} gives other signals than were recorded: "
-            "it can be resumed only on the machine and versions that began it"
-        )
-    recorder.flush()
-
-
-def performed(performance: Performance) -> Iterator[FrameBlock]:
-    """The blocks of a performance; whatever its source raises becomes one line."""
-    blocks = iter(performance)
-    while True:
+def conduct(
+    piece: Piece, players: Mapping[str, Player], seed: int, given: Given | None = None, stage: Stage | None = None
+) -> Conductor:
+    """A performance of all parts, ready to iterate."""
+    performances = {}
+    for name, player in players.items():
         try:
-            block = next(blocks, None)
+            made = player.source(seed + player.part.seed, player.controls, player.inputs)
         except DescantError:
             raise
         except (Exception, SystemExit) as error:
-            name = performance.source.name
-            raise DescantError(f"{name} failed at tick {performance.tick}: {type(error).__name__}: {error}") from error
-        if block is None:
-            return
-        yield block
+            raise DescantError(f"{player.source.name} could not start: {type(error).__name__}: {error}") from error
+        script = (given or {}).get(name, ())
+        performances[name] = Performance(made, player.controls, player.part.ticks, given=script)
+    return Conductor(piece, performances, stage)
+
+
+class Replayed:
+    """A part's ticks that are recorded already: what a resumed performance makes of them is held against their hash."""
+
+    def __init__(self, channels: Sequence[Channel], ticks: int, expected: str) -> None:
+        self._hash = SignalsHash(channels)
+        self._ticks, self._expected = ticks, expected
+        self.caught_up = not ticks
+
+    def rest(self, block: FrameBlock) -> FrameBlock:
+        """What of a block is new; `DriftError` where it does not follow what was recorded."""
+        if self.caught_up:
+            return block
+        self._hash.update(cut(block, 0, self._ticks - block.first_tick))
+        if block.end_tick >= self._ticks:
+            if self._hash.hexdigest() != self._expected:
+                raise DriftError(
+                    f"replaying ticks 0 to {self._ticks - 1} gives other signals than were recorded: "
+                    "it can be resumed only on the machine and versions that began it"
+                )
+            self.caught_up = True
+        return cut(block, self._ticks - block.first_tick, block.ticks)
+
+
+def _record(
+    recorder: Recorder, piece: Piece, conductor: Conductor, progress: Progress, recorded: Mapping[str, Replayed]
+) -> None:
+    """Record a performance, but for what is `recorded` of it already."""
+    total = longest_form(piece).spans[-1].seconds[1]
+    rates = {part: piece.rate(part) for part in piece.parts}
+    made = dict.fromkeys(piece.parts, 0.0)
+    for part, block in conductor:
+        made[part] = block.end_tick / rates[part]
+        progress("perform", min(max(made.values()), total), total)
+        if part in recorded:
+            block = recorded[part].rest(block)
+        if block.ticks:
+            recorder.append(block, part)
+    for part, earlier in recorded.items():
+        if not earlier.caught_up:
+            raise DriftError(f"replaying it, part {part} ends before what was recorded")
+    recorder.flush()
 
 
 def cut(block: FrameBlock, start: int, stop: int) -> FrameBlock:
     """Rows `start` to `stop` of a block, with the events that fall there."""
-    start, stop = min(start, block.ticks), min(stop, block.ticks)
+    start, stop = min(max(start, 0), block.ticks), min(stop, block.ticks)
     first, end = block.first_tick + start, block.first_tick + stop
     events = tuple(e for e in block.events if first <= e.tick < end)
     return FrameBlock(first, {n: a[start:stop] for n, a in block.arrays.items()}, events)
@@ -311,7 +278,7 @@ def _marked(recorder: Recorder) -> Iterator[None]:
         with suppress(DescantError):
             recorder.fail(reason)
         if isinstance(error, OSError):
-            raise DescantError(f"take {recorder.take_id} was kept up to tick {recorder.next_tick}: {reason}") from error
+            raise DescantError(f"take {recorder.take_id} was kept as far as it was committed: {reason}") from error
         if isinstance(error, DescantError):
             raise DescantError(f"take {recorder.take_id}: {reason}") from error
         raise

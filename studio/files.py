@@ -52,8 +52,7 @@ def export(
     for fmt in formats:
         path = folder / f"{stem}.{fmt}"
         try:
-            _write(archive, take, fmt, path)
-            written.append(path)
+            written += _write(archive, take, fmt, path)
             for voice, made in voices.items() if fmt == "wav" else ():
                 written.append(folder / f"{stem}-stem-{voice}.wav")
                 shutil.copyfile(made, written[-1])
@@ -62,12 +61,17 @@ def export(
     return written
 
 
-def _write(archive: Archive, take: TakeRecord, fmt: str, path: Path) -> None:
+def _write(archive: Archive, take: TakeRecord, fmt: str, path: Path) -> list[Path]:
+    """Write one format; the signals of several parts make a file each."""
     if fmt in ("csv", "parquet", "jsonl"):
         from db.export import export_signals
 
-        export_signals(archive, take.id, fmt, path)
-    elif fmt == "flac":
+        several = len(take.parts) > 1
+        paths = {part: path.with_stem(f"{path.stem}-{part}") if several else path for part in take.parts}
+        for part, file in paths.items():
+            export_signals(archive, take.id, fmt, file, part)
+        return list(paths.values())
+    if fmt == "flac":
         import soundfile
 
         audio, rate = soundfile.read(heard(archive, take), dtype="float32", always_2d=True)
@@ -79,3 +83,4 @@ def _write(archive: Archive, take: TakeRecord, fmt: str, path: Path) -> None:
             "mp4": lambda: film(archive, take.id),
         }
         shutil.copyfile(made[fmt](), path)
+    return [path]

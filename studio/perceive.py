@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pieces.piece import parse_piece
-from studio.rendering import heard, seen_channels
+from studio.rendering import heard, staged
 
 if TYPE_CHECKING:
     from db.archive import Archive
@@ -27,13 +27,11 @@ def artefact(archive: Archive, take_id: str) -> Artefact:
     """
     import soundfile
 
-    from studio.pictures.draw import pictures
     from studio.words.artefact import MOMENT_S, STEPS, Artefact
 
     take = archive.take(take_id)
     audio, rate = soundfile.read(heard(archive, take), dtype="float32", always_2d=True)
-    picture = parse_piece(take.piece, f"take {take.id}").picture
+    _, scene = staged(archive, take, parse_piece(take.piece, f"take {take.id}"))
     # One picture for each look: fewer would be seen twice, and a visitor would learn how we sample.
     fps = STEPS / MOMENT_S
-    shown = list(pictures(picture.view, archive.frames(take.id, seen_channels(take)), fps, *SIZE, picture.options))
-    return Artefact(audio, rate, np.stack(shown), fps)
+    return Artefact(audio, rate, np.stack(list(scene.film(fps, *SIZE))), fps)

@@ -129,24 +129,27 @@ class Performance:
         self._ticks = ticks
         self._clock: Clock = clock or VirtualClock()
         self._script = deque(sorted(given, key=lambda e: e.tick))
-        self._live: deque[tuple[str, dict[str, Any]]] = deque()
+        self._live: deque[tuple[str, dict[str, Any], bool]] = deque()
         self._running = threading.Event()
         self._running.set()
         self._stopped = False
         self._finite = Finite(source.channels)
 
-    def set(self, name: str, value: object) -> None:
-        """Change a control at the next block; out of range or unknown: `ControlError`, and nothing changes."""
+    def set(self, name: str, value: object, given: bool = True) -> None:
+        """Change a control at the next block; out of range or unknown: `ControlError`, and nothing changes.
+
+        A change that the piece itself makes is not `given`: a replay finds it again.
+        """
         checked = check_controls(type(self.source), {name: value})[name]
         if not {c.name: c for c in self.source.controls}[name].live:
             raise ControlError(f"{name} is read once, at the first tick: set it before the take")
-        self._live.append(("control", {"name": name, "value": checked}))
+        self._live.append(("control", {"name": name, "value": checked}, given))
 
     def send(self, kind: str, data: Mapping[str, Any] | None = None) -> None:
         """Give the source an event (a note, a new target) at the next block."""
         if kind not in self.source.listens:
             raise ControlError(f"{self.source.name} does not listen to {kind!r}{nearest(kind, self.source.listens)}")
-        self._live.append((kind, dict(data or {})))
+        self._live.append((kind, dict(data or {}), True))
 
     def pause(self) -> None:
         """Hold before the next block."""
@@ -162,11 +165,16 @@ class Performance:
         self._running.set()
 
     def __iter__(self) -> Iterator[FrameBlock]:
-        while self.tick < self._ticks and not self._stopped:
+        return self.run(self._ticks)
+
+    def run(self, to: int) -> Iterator[FrameBlock]:
+        """Blocks up to the tick `to`, or until the source is over or stopped."""
+        to = min(to, self._ticks)
+        while self.tick < to and not self._stopped:
             if not self._running.is_set():
                 self._clock.hold()
                 continue
-            n = min(self._clock.due(self.tick), self._ticks - self.tick)
+            n = min(self._clock.due(self.tick), to - self.tick)
             if n < 1:
                 continue
             given = self._take_given()
@@ -178,7 +186,7 @@ class Performance:
             if block.ticks:
                 yield self._finite(block, given)
             if block.ticks < n:
-                return
+                self._stopped = True
 
     def _check(self, block: object, n: int) -> None:
         """See that a source keeps its word before anything is kept."""
@@ -197,8 +205,8 @@ class Performance:
         while self._script and self._script[0].tick <= self.tick:
             given.append(self._script.popleft())
         while self._live:
-            kind, data = self._live.popleft()
-            given.append(Event(self.tick, kind, data, given=True))
+            kind, data, outside = self._live.popleft()
+            given.append(Event(self.tick, kind, data, outside))
         changes: dict[str, Value] = {e.data["name"]: e.data["value"] for e in given if e.kind == "control"}
         if changes:
             self.controls = check_controls(type(self.source), {**self.controls, **changes})

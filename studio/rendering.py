@@ -8,17 +8,21 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+import numpy as np
+
+from pieces.arrange import Arrangement, arrange, warped_channels
 from pieces.piece import Piece, parse_piece
-from pieces.signals import Channel, DescantError, Frames
+from pieces.signals import DescantError, Frames
 
 if TYPE_CHECKING:
     from db.archive import Archive, TakeRecord
     from sonify.render import Rendering
+    from studio.pictures.scene import Scene
 
 FILM_FPS = 30
 FILM_SIZE = (1280, 720)
@@ -36,44 +40,84 @@ def silent(stage: str, done: float, total: float) -> None:
     """Progress that nobody watches."""
 
 
-def heard_channels(take: TakeRecord) -> list[str]:
-    """Names of the channels that a take's score sounds."""
-    from sonify.score import parse_score, references, split_channel
+def heard_channels(take: TakeRecord) -> dict[str, list[str]]:
+    """Names of the channels of each part that a take's score sounds, and that its time-warps go by."""
+    from sonify.resolve import places
+    from sonify.score import parse_score
 
-    score = parse_score(take.piece["score"], f"take {take.id}")
-    return sorted({split_channel(r)[0] for r in references(score)})
+    piece = parse_piece(take.piece, f"take {take.id}")
+    wanted = {part: warped_channels(piece, part) for part in take.parts}
+    for place in places(parse_score(piece.score, f"take {take.id}"), take.parts):
+        wanted[place.part].add(place.name)
+    return {part: sorted(names) for part, names in wanted.items()}
 
 
-def seen_channels(take: TakeRecord) -> list[str]:
-    """Names of the channels that a take's picture may show: what its view needs, and all scalars."""
+def seen_channels(take: TakeRecord) -> dict[str, list[str]]:
+    """Names of the channels of each part that a take's pictures may show: what its views need, and all scalars."""
     from studio.pictures.draw import find_view
 
-    needs = find_view(take.piece["picture"]["view"]).needs
-    return [c.name for c in take.channels if c.name in needs or not c.shape]
+    piece = parse_piece(take.piece, f"take {take.id}")
+    needs: dict[str, set[str]] = {part: warped_channels(piece, part) for part in take.parts}
+    for tile in piece.picture.tiles:
+        needs[tile.part or next(iter(take.parts))].update(find_view(tile.view).needs)
+    return {
+        part: [c.name for c in record.channels if c.name in needs[part] or not c.shape]
+        for part, record in take.parts.items()
+    }
 
 
-def mix(archive: Archive, take_id: str, progress: Progress = silent) -> None:
-    """Render a recorded take's mix into the archive."""
+def recorded(archive: Archive, take: TakeRecord, channels: Mapping[str, list[str]]) -> dict[str, Frames]:
+    """Every part of a take as it was recorded, with the channels that are asked for and all events."""
+    return {part: archive.frames(take.id, channels[part], part=part) for part in take.parts}
+
+
+def mix(archive: Archive, take_id: str, progress: Progress = silent) -> float:
+    """Render a recorded take's mix into the archive; returns the length of the performance in seconds."""
     take = archive.take(take_id)
     progress("render", 0, 0)
     if not take.ticks:
         raise DescantError("nothing was recorded, so there is nothing to hear: the source made no tick")
+    frames = recorded(archive, take, heard_channels(take))
     with workspace(archive) as folder:
-        rendering = sound(take, archive.frames(take.id, heard_channels(take)), folder, stems=False)
+        rendering = sound(archive, take, frames, folder, stems=False)
         _check_same(take, rendering)
         archive.add_media(take.id, "mix", rendering.mix)
         archive.set_render(take.id, summary(rendering))
+    return rendering.duration - parse_piece(take.piece, f"take {take.id}").master.tail
 
 
-def sound(take: TakeRecord, frames: Frames, folder: Path, *, stems: bool) -> Rendering:
-    """The final mix of recorded frames: a pure function of frames and piece."""
+def sound(archive: Archive, take: TakeRecord, frames: Mapping[str, Frames], folder: Path, *, stems: bool) -> Rendering:
+    """The final mix of recorded frames: a pure function of frames, piece and the sound files that voices play."""
+    from sonify.lanes import lanes
     from sonify.render import render
-    from sonify.score import parse_score, resolve, take_stats
+    from sonify.resolve import resolve, take_stats
+    from sonify.score import parse_score
 
     piece = parse_piece(take.piece, f"take {take.id}")
     score = parse_score(piece.score, f"take {take.id}")
-    channels: dict[str, Channel] = {c.name: c for c in take.channels}
-    return render(resolve(score, take_stats(score, channels, frames)), frames, piece.master, folder, stems)
+    channels = {part: {c.name: c for c in record.channels} for part, record in take.parts.items()}
+    resolved = resolve(score, take_stats(score, channels, frames), take.parts)
+    played = arrange(piece, frames, take.seed)
+    desk = lanes(resolved, played, piece.master.tail, samples(archive, take))
+    return render(desk, played.duration + piece.master.tail, piece.master, folder, stems, markers=markers(played))
+
+
+def samples(archive: Archive, take: TakeRecord) -> dict[str, Path]:
+    """The sound files of a take's voices: the archive's copies, or where they lay."""
+    role = "sample."
+    found = {k.removeprefix(role): Path(v["path"]) for k, v in take.inputs.items() if k.startswith(role)}
+    kept = {m.role.removeprefix(f"input:{role}"): m.path for m in archive.media(take.id) if role in m.role}
+    return found | kept
+
+
+def markers(played: Arrangement) -> list[tuple[float, str]]:
+    """Sections and events, as a DAW shows them: seconds and a label."""
+    found = [(s.seconds[0], s.section.name) for s in played.sections] if len(played.sections) > 1 else []
+    for part, frames in played.parts.items():
+        times = np.append(frames.starts, frames.duration)
+        label = f"{part}." if len(played.parts) > 1 else ""
+        found += [(float(times[e.tick]), f"{label}{e.kind}") for e in frames.events if e.kind != "control"]
+    return sorted(found)[:1000]
 
 
 def _check_same(take: TakeRecord, rendering: Rendering) -> None:
@@ -107,7 +151,7 @@ def stems(archive: Archive, take_id: str, progress: Progress = silent) -> dict[s
     heard(archive, take)
     progress("stems", 0, 0)
     with workspace(archive) as folder:
-        rendering = sound(take, archive.frames(take.id, heard_channels(take)), folder, stems=True)
+        rendering = sound(archive, take, recorded(archive, take, heard_channels(take)), folder, stems=True)
         _check_same(take, rendering)
         return {v: archive.add_media(take.id, f"stem:{v}", path).path for v, path in rendering.stems.items()}
 
@@ -123,9 +167,9 @@ def sheet(archive: Archive, take_id: str, progress: Progress = silent) -> Path:
         progress("draw", 0, 0)
         audio, rate = soundfile.read(sound, dtype="float32", always_2d=True)
         about = f"take {take.id} · seed {take.seed}"
-        view, options = piece.picture.view, piece.picture.options
-        frames, channels = archive.frames(take.id, seen_channels(take)), take.channels
-        write(frames, view, options, piece.title, about, path, channels=channels, waveform=audio, sample_rate=rate)
+        played, scene = staged(archive, take, piece)
+        channels = {part: record.channels for part, record in take.parts.items()}
+        write(scene, played.parts, piece.title, about, path, channels=channels, waveform=audio, sample_rate=rate)
 
     return _kept(archive, take_id, "sheet", "sheet.png", draw)
 
@@ -135,11 +179,10 @@ def film(archive: Archive, take_id: str, progress: Progress = silent) -> Path:
 
     def shoot(take: TakeRecord, piece: Piece, sound: Path, path: Path) -> None:
         from studio.export import film as encode
-        from studio.pictures.draw import pictures
 
-        frames = archive.frames(take.id, seen_channels(take))
-        total = frames.duration * FILM_FPS
-        shown = pictures(piece.picture.view, frames, FILM_FPS, *FILM_SIZE, piece.picture.options)
+        _, scene = staged(archive, take, piece)
+        total = scene.duration * FILM_FPS
+        shown = scene.film(FILM_FPS, *FILM_SIZE)
 
         def counted() -> Iterator[Any]:
             for i, p in enumerate(shown):
@@ -149,6 +192,15 @@ def film(archive: Archive, take_id: str, progress: Progress = silent) -> Path:
         encode(counted(), FILM_FPS, sound, None, path)
 
     return _kept(archive, take_id, "film", "film.mp4", shoot)
+
+
+def staged(archive: Archive, take: TakeRecord, piece: Piece) -> tuple[Arrangement, Scene]:
+    """A take in the time of its piece, as it is seen."""
+    from studio.pictures.scene import Scene
+
+    frames = recorded(archive, take, seen_channels(take))
+    played = arrange(piece, frames, take.seed)
+    return played, Scene(piece.picture, frames, played.layouts, played.duration)
 
 
 def make(archive: Archive, take_id: str, formats: Collection[str], progress: Progress = silent) -> None:

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pieces.signals import Array, DescantError, Event, FrameBlock, SignalsHash, gather
+from pieces.piece import parse_piece
+from pieces.signals import Array, Channel, DescantError, Event, FrameBlock, Frames, SignalsHash, gather
+from pieces.stream import StreamReader, StreamWriter
 from studio import config
-from studio.compose import again, cut, perform, performed
+from studio.compose import again, conduct, cut
 from studio.rendering import Progress, heard, heard_channels, silent, sound, workspace
 
 if TYPE_CHECKING:
@@ -30,8 +33,8 @@ class Drift:
     """Largest absolute difference, in the channel's unit (or full scale)."""
 
     def __str__(self) -> str:
-        if self.what == "length":
-            return f"length: ends at tick {self.first} in one of them, {self.largest:g} ticks before the other"
+        if self.what.endswith("length"):
+            return f"{self.what}: ends at tick {self.first} in one of them, {self.largest:g} ticks before the other"
         unit = "sample" if self.what == "mix" else "tick"
         return f"{self.what}: differs from {unit} {self.first} on, by {self.largest:.3g} at most"
 
@@ -67,60 +70,96 @@ def verify(archive: Archive, take_id: str, progress: Progress = silent, keep_mix
     keep_mix : Path, optional
         Where the new mix is written.
     """
+    from db.records import combined_hash
+
     take = archive.take(take_id)
-    stored = SignalsHash(take.channels)
-    given: list[Event] = []
-    ticks = 0
-    for block in archive.blocks(take.id):
-        stored.update(block)
-        given.extend(e for e in block.events if e.given)
-        ticks = block.end_tick
-    if not ticks:
+    if not take.ticks:
         raise DescantError(f"take {take.id} holds no ticks (it is {take.status}): there is nothing to replay")
-    if take.signals_hash and stored.hexdigest() != take.signals_hash:
+    given: dict[str, list[Event]] = {}
+    stored = {part: _stored_hash(archive, take, part, given) for part in take.parts}
+    if take.signals_hash and combined_hash(stored) != take.signals_hash:
         raise DescantError(f"take {take.id}: its stored signals do not match their own hash: run descant archive check")
-    with config.limited(_threads(take)):
-        fresh = _Again(archive, take, given, ticks, progress)
-        drift = _signal_drift(take, archive.blocks(take.id), fresh.blocks())
-    same = fresh.hash.hexdigest() == stored.hexdigest()
-    if fresh.tick != ticks:
-        drift.insert(0, Drift("length", min(fresh.tick, ticks), abs(fresh.tick - ticks)))
-    samples = None
-    if take.render:
-        progress("render", 0, 0)
-        samples, found = _sound(archive, take, fresh.heard, keep_mix)
-        drift += found
-    return Verdict(take.id, ticks, same, samples, tuple(drift), tuple(_changed(take)))
+    with config.limited(_threads(take)), workspace(archive) as folder:
+        fresh = _Again(archive, take, given, folder, progress)
+        drift = [found for part in take.parts for found in _part_drift(archive, take, part, fresh)]
+        samples = None
+        if take.render:
+            progress("render", 0, 0)
+            samples, found = _sound(archive, take, fresh, folder, keep_mix)
+            drift += found
+    same = fresh.hashes() == stored
+    return Verdict(take.id, take.ticks, same, samples, tuple(drift), tuple(_changed(take)))
+
+
+def _stored_hash(archive: Archive, take: TakeRecord, part: str, given: dict[str, list[Event]]) -> str:
+    """The hash of what was recorded of a part; what was given to it is noted."""
+    stored = SignalsHash(take.parts[part].channels)
+    for block in archive.blocks(take.id, part=part):
+        stored.update(block)
+        given.setdefault(part, []).extend(e for e in block.events if e.given)
+    return stored.hexdigest()
 
 
 class _Again:
-    """A take performed again, a block at a time; of what went by only the hash and the sounded channels are kept."""
+    """A take performed again: every part as a stream in a file, which is read as often as it is needed."""
 
-    def __init__(self, archive: Archive, take: TakeRecord, given: list[Event], ticks: int, progress: Progress) -> None:
-        self._archive, self._take, self._given, self._ticks = archive, take, given, ticks
-        self._progress = progress
-        self._names = set(heard_channels(take))
-        self.hash = SignalsHash(take.channels)
-        self.heard: list[FrameBlock] = []
-        self.tick = 0
-
-    def blocks(self) -> Iterator[FrameBlock]:
-        """All blocks, to the end even if nobody compares them any more."""
-        for block in self._source():
-            self.hash.update(block)
-            self.tick = block.end_tick
-            arrays = {n: a for n, a in block.arrays.items() if n in self._names}
-            self.heard.append(FrameBlock(block.first_tick, arrays, block.events))
-            self._progress("perform", block.end_tick, self._ticks)
-            yield block
-
-    def _source(self) -> Iterator[FrameBlock]:
-        take = self._take
+    def __init__(
+        self,
+        archive: Archive,
+        take: TakeRecord,
+        given: Mapping[str, Sequence[Event]],
+        folder: Path,
+        progress: Progress,
+    ) -> None:
+        self._archive, self._take = archive, take
+        self._hash = {part: SignalsHash(record.channels) for part, record in take.parts.items()}
+        self._paths = {part: folder / f"{part}.stream" for part in take.parts}
+        self.ticks = dict.fromkeys(take.parts, 0)
         if take.origin == "captured":
-            return self._archive.blocks(take.id)
-        source, part, inputs = again(self._archive, take)
-        part = part.model_copy(update={"ticks": self._ticks})
-        return performed(perform(source, part, inputs, take.seed, given=self._given))
+            blocks = ((part, block) for part in take.parts for block in archive.blocks(take.id, part=part))
+            channels = {part: record.channels for part, record in take.parts.items()}
+        else:
+            conductor = conduct(parse_piece(take.piece, f"take {take.id}"), again(archive, take), take.seed, given)
+            blocks = (found for found in conductor)
+            channels = {part: p.source.channels for part, p in conductor.performances.items()}
+        self._write(blocks, channels, progress)
+
+    def _write(
+        self,
+        blocks: Iterator[tuple[str, FrameBlock]],
+        channels: Mapping[str, Sequence[Channel]],
+        progress: Progress,
+    ) -> None:
+        """To the end of what was recorded: a take that was interrupted is replayed as far as it went."""
+        total = sum(record.ticks for record in self._take.parts.values())
+        with ExitStack() as stack:
+            files = {part: stack.enter_context(path.open("wb")) for part, path in self._paths.items()}
+            writers = {part: StreamWriter(file, channels[part]) for part, file in files.items()}
+            for part, block in blocks:
+                if self._take.status != "done":
+                    block = cut(block, 0, self._take.parts[part].ticks - block.first_tick)
+                if not block.ticks:
+                    if all(self.ticks[p] >= record.ticks for p, record in self._take.parts.items()):
+                        return
+                    continue
+                self._hash[part].update(block)
+                writers[part].write(block)
+                self.ticks[part] = block.end_tick
+                progress("perform", min(sum(self.ticks.values()), total), total)
+
+    def hashes(self) -> dict[str, str]:
+        """The hash of each part."""
+        return {part: found.hexdigest() for part, found in self._hash.items()}
+
+    def blocks(self, part: str) -> Iterator[FrameBlock]:
+        """The blocks of a part."""
+        with self._paths[part].open("rb") as file:
+            yield from StreamReader(file)
+
+    def frames(self) -> dict[str, Frames]:
+        """Every part with the channels that are heard."""
+        wanted = heard_channels(self._take)
+        return {p: gather(self.blocks(p), record.rate, wanted[p]) for p, record in self._take.parts.items()}
 
 
 def _threads(take: TakeRecord) -> int:
@@ -128,40 +167,44 @@ def _threads(take: TakeRecord) -> int:
 
 
 def _sound(
-    archive: Archive, take: TakeRecord, blocks: list[FrameBlock], keep_mix: Path | None
+    archive: Archive, take: TakeRecord, fresh: _Again, folder: Path, keep_mix: Path | None
 ) -> tuple[bool, list[Drift]]:
     import shutil
 
     import soundfile
 
-    with workspace(archive) as folder:
-        rendering = sound(take, gather(blocks, take.rate), folder, stems=False)
-        if keep_mix is not None:
-            shutil.copyfile(rendering.mix, keep_mix)
-        assert take.render is not None
-        if rendering.samples_hash == take.render["samples_hash"]:
-            return True, []
-        a, _ = soundfile.read(heard(archive, take), dtype="float32", always_2d=True)
-        b, _ = soundfile.read(rendering.mix, dtype="float32", always_2d=True)
-        return False, [_drift("mix", a, b, 0) or Drift("mix", min(len(a), len(b)), 0.0)]
+    rendering = sound(archive, take, fresh.frames(), folder, stems=False)
+    if keep_mix is not None:
+        shutil.copyfile(rendering.mix, keep_mix)
+    assert take.render is not None
+    if rendering.samples_hash == take.render["samples_hash"]:
+        return True, []
+    a, _ = soundfile.read(heard(archive, take), dtype="float32", always_2d=True)
+    b, _ = soundfile.read(rendering.mix, dtype="float32", always_2d=True)
+    return False, [_drift("mix", a, b, 0) or Drift("mix", min(len(a), len(b)), 0.0)]
 
 
-def _signal_drift(take: TakeRecord, stored: Iterable[FrameBlock], again: Iterable[FrameBlock]) -> list[Drift]:
+def _part_drift(archive: Archive, take: TakeRecord, part: str, fresh: _Again) -> list[Drift]:
+    """How far one part is from what was recorded."""
+    label = f"{part}." if len(take.parts) > 1 else ""
     found: dict[str, Drift] = {}
-    reproducible = [c.name for c in take.channels if c.reproducible]
+    reproducible = [c.name for c in take.parts[part].channels if c.reproducible]
     events_differ = False
-    for a, b in aligned(stored, again):
+    for a, b in aligned(archive.blocks(take.id, part=part), fresh.blocks(part)):
         events_differ |= [e.to_json() for e in a.events] != [e.to_json() for e in b.events]
         for name in reproducible:
             if name not in b.arrays:
-                found.setdefault(name, Drift(f"{name} (gone)", a.first_tick, float("nan")))
+                found.setdefault(name, Drift(f"{label}{name} (gone)", a.first_tick, float("nan")))
                 continue
-            now = _drift(name, a.arrays[name], b.arrays[name], a.first_tick)
+            now = _drift(f"{label}{name}", a.arrays[name], b.arrays[name], a.first_tick)
             if now:
                 before = found.get(name)
-                found[name] = Drift(name, before.first, max(before.largest, now.largest)) if before else now
+                found[name] = Drift(now.what, before.first, max(before.largest, now.largest)) if before else now
     drifts = list(found.values())
-    return [*drifts, Drift("events", 0, float("nan"))] if events_differ else drifts
+    ticks, recorded = fresh.ticks[part], take.parts[part].ticks
+    if ticks != recorded:
+        drifts.insert(0, Drift(f"{label}length", min(ticks, recorded), abs(ticks - recorded)))
+    return [*drifts, Drift(f"{label}events", 0, float("nan"))] if events_differ else drifts
 
 
 def _drift(what: str, a: Array, b: Array, offset: int) -> Drift | None:

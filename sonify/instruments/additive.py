@@ -5,14 +5,19 @@ A low-pass over partials of known frequency is a weight for each, so there is no
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from functools import cache
 
 import numpy as np
+from numpy.typing import NDArray
 
-from sonify.instruments.base import Lane, Signal
+from sonify.instruments.base import Lane, Signal, silent
+from sonify.weighting import k_weighting
 
 #: Points of a wave table: linear interpolation between them stays 90 dB below the highest partial used (16).
-_TABLE = 16_384
+TABLE_SIZE = 16_384
+#: Most that `steady` adds, as a gain: 6 dB, needed at 38 Hz. Below that loudness gives way, or a loudspeaker would.
+_MOST = 2.0
 
 
 def below_nyquist(frequency: Lane, sample_rate: int) -> Lane:
@@ -25,10 +30,41 @@ def low_pass(frequency: Lane, cutoff: Lane) -> Lane:
     return np.asarray(1.0 / np.sqrt(1.0 + (np.asarray(frequency) / np.asarray(cutoff)) ** 4))
 
 
-def harmonics(pitch: Signal, weights: Sequence[Signal]) -> list[Signal]:
+def steady(partials: Iterable[tuple[Lane, Lane]], power: Lane) -> Lane:
+    """Gain that keeps loudness while pitch and colour move.
+
+    The ear, as K-weighting has it (ITU-R BS.1770-4), makes less of what is low and more of what is high: 7 dB between
+    65 and 4000 Hz.
+
+    Parameters
+    ----------
+    partials : iterable of (frequency in Hz, weight)
+        As they sound, filters included.
+    power : Lane
+        The K-weighted power wanted; a sine of amplitude 1 has power 1 before the weighting.
+    """
+    heard: Lane = 0.0
+    for frequency, weight in partials:
+        heard = heard + np.square(weight) * k_power(frequency)
+    return np.asarray(np.sqrt(np.asarray(power) / np.maximum(heard, np.asarray(power) / _MOST**2)))
+
+
+def k_power(frequency: Lane) -> NDArray[np.float64]:
+    """Power gain of the K-weighting, interpolated: lanes are long, and the curve is smooth."""
+    return np.asarray(np.interp(frequency, *_k_curve()))
+
+
+@cache
+def _k_curve() -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    frequencies = np.geomspace(10, 20_000, 512)
+    return frequencies, np.abs(k_weighting(frequencies, 48_000)) ** 2
+
+
+def harmonics(pitch: Signal, weights: Sequence[Signal], gain: Signal = 1.0) -> list[Signal]:
     """Partials k · pitch, k = 1.., with the given weights: one wave table where no weight changes, else a sine each."""
     import pyo64 as pyo
 
     if all(isinstance(w, float) for w in weights):
-        return [pyo.Osc(pyo.HarmTable(list(weights), size=_TABLE), pitch)] if any(weights) else []
-    return [pyo.Sine(pitch * k, mul=w) for k, w in enumerate(weights, 1) if not (isinstance(w, float) and w == 0.0)]
+        return [pyo.Osc(pyo.HarmTable(list(weights), size=TABLE_SIZE), pitch, mul=gain)] if any(weights) else []
+    sines = [pyo.Sine(pitch * k, mul=w) for k, w in enumerate(weights, 1) if not silent(w)]
+    return [pyo.Mix(sines, voices=1, mul=gain)]

@@ -45,6 +45,14 @@ class Onset:
     values: Mapping[str, float]
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Sample:
+    """A recorded sound: `samples` float64 [n], mono, and their `rate` in hertz."""
+
+    samples: NDArray[np.float64]
+    rate: int
+
+
 class Instrument(ABC):
     """A synthesiser with declared parameters.
 
@@ -57,6 +65,8 @@ class Instrument(ABC):
     parameters: ClassVar[Mapping[str, Parameter]]
     #: True for an instrument that sounds on events only.
     on_events: ClassVar[bool] = False
+    #: True for an instrument that plays a sound file.
+    needs_sample: ClassVar[bool] = False
 
     @abstractmethod
     def controls(
@@ -77,8 +87,26 @@ class Instrument(ABC):
         """
 
     @abstractmethod
-    def build(self, controls: Mapping[str, list[Signal]]) -> list[Signal]:
-        """The pyo graph: its inputs are numbers or audio-rate signals, its outputs mono signals to be summed."""
+    def build(self, controls: Mapping[str, list[Signal]], sample: Sample | None = None) -> list[Signal]:
+        """The pyo graph.
+
+        Parameters
+        ----------
+        controls : mapping
+            What `controls` gave: numbers where nothing changes, else audio-rate signals.
+        sample : Sample, optional
+            For an instrument that needs one.
+
+        Returns
+        -------
+        list
+            Mono signals, to be summed.
+        """
+
+
+def silent(gain: Signal) -> bool:
+    """Whether a control is 0 throughout, so that what it would scale need not be made."""
+    return isinstance(gain, float) and gain == 0.0
 
 
 def declare(*parameters: Parameter) -> dict[str, Parameter]:
@@ -86,9 +114,9 @@ def declare(*parameters: Parameter) -> dict[str, Parameter]:
     return {p.name: p for p in parameters}
 
 
-def pitch(default: float = 220.0, high: float = 16_000.0) -> Parameter:
+def pitch(default: float = 220.0, high: float = 16_000.0, low: float = 20.0) -> Parameter:
     """The fundamental frequency, in log2 (equal steps are equal intervals)."""
-    return Parameter("pitch", "fundamental frequency", "Hz", (20.0, high), default, "log2")
+    return Parameter("pitch", "fundamental frequency", "Hz", (low, high), default, "log2")
 
 
 def level() -> Parameter:

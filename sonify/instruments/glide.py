@@ -6,8 +6,8 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from sonify.instruments.additive import below_nyquist, harmonics
-from sonify.instruments.base import Instrument, Lane, Onset, Parameter, Signal, declare, level, pitch
+from sonify.instruments.additive import below_nyquist, harmonics, steady
+from sonify.instruments.base import Instrument, Lane, Onset, Parameter, Sample, Signal, declare, level, pitch
 
 
 class Glide(Instrument):
@@ -24,11 +24,14 @@ class Glide(Instrument):
     def controls(
         self, lanes: Mapping[str, Lane], onsets: tuple[Onset, ...], points: int, sample_rate: int
     ) -> dict[str, list[Lane]]:
-        """The pitch, and the weight of each harmonic."""
+        """The pitch, the weight of each harmonic, and the gain that keeps them equally loud."""
         f0, b = (np.asarray(lanes[name]) for name in ("pitch", "brightness"))
-        weights: list[Lane] = [b ** (k - 1) / k * below_nyquist(k * f0, sample_rate) for k in range(1, 5)]
-        return {"pitch": [f0], "weights": weights}
+        strengths = [b ** (k - 1) / k for k in range(1, 5)]
+        series = [k * f0 for k in range(1, 5)]
+        weights: list[Lane] = [w * below_nyquist(f, sample_rate) for w, f in zip(strengths, series, strict=True)]
+        gain = steady(zip(series, weights, strict=True), sum(w**2 for w in strengths))
+        return {"pitch": [f0], "weights": weights, "gain": [gain]}
 
-    def build(self, controls: Mapping[str, list[Signal]]) -> list[Signal]:
+    def build(self, controls: Mapping[str, list[Signal]], sample: Sample | None = None) -> list[Signal]:
         """One wave table while brightness rests."""
-        return harmonics(controls["pitch"][0], controls["weights"])
+        return harmonics(controls["pitch"][0], controls["weights"], controls["gain"][0])

@@ -6,13 +6,13 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from sonify.instruments.base import Instrument, Lane, Onset, Parameter, Signal, declare, level, pitch
+from sonify.instruments.base import Instrument, Lane, Onset, Parameter, Sample, Signal, declare, level, pitch
 
 
 class Noise(Instrument):
     """White noise through two band-passes, kept at one level whatever the bandwidth.
 
-    The bandwidth is in octaves, between the -3 dB points of one band-pass: Q = 2^(w/2) / (2^w - 1).
+    The bandwidth is in octaves, between the -3 dB points of both together, each -1.5 dB.
     """
 
     name = "noise"
@@ -20,7 +20,7 @@ class Noise(Instrument):
     parameters = declare(
         pitch(default=800.0),
         level(),
-        Parameter("bandwidth", "width of the band", "octaves", (0.02, 6.0), 1.0, "log2"),
+        Parameter("bandwidth", "width of the band, from -3 dB to -3 dB", "octaves", (0.02, 6.0), 1.0, "log2"),
     )
 
     def controls(
@@ -29,14 +29,14 @@ class Noise(Instrument):
         """Centre, Q, and the gain that makes up for the power outside the band."""
         centre = np.minimum(lanes["pitch"], 0.45 * sample_rate)
         width = np.exp2(np.asarray(lanes["bandwidth"]))
-        q = np.sqrt(width) / (width - 1.0)
+        q = np.sqrt(np.sqrt(2.0) - 1.0) * np.sqrt(width) / (width - 1.0)
         # Noise bandwidth of two equal resonators in series is pi/4 of one's -3 dB width; white noise has power 1/3.
         passed = np.minimum(np.pi / 4 * centre / q / (sample_rate / 2), 1.0) / 3
         gain = np.broadcast_to(np.sqrt(0.5 / passed), points).copy()
         gain[0] = 0.0  # a filter takes its first sample for its past, and would ring with it
         return {"centre": [centre], "q": [q], "gain": [gain]}
 
-    def build(self, controls: Mapping[str, list[Signal]]) -> list[Signal]:
+    def build(self, controls: Mapping[str, list[Signal]], sample: Sample | None = None) -> list[Signal]:
         """Noise and two band-passes."""
         import pyo64 as pyo
 

@@ -6,8 +6,19 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from sonify.instruments.additive import below_nyquist, harmonics, low_pass
-from sonify.instruments.base import CONTROL_RATE, Instrument, Lane, Onset, Parameter, Signal, declare, level, pitch
+from sonify.instruments.additive import below_nyquist, harmonics, low_pass, steady
+from sonify.instruments.base import (
+    CONTROL_RATE,
+    Instrument,
+    Lane,
+    Onset,
+    Parameter,
+    Sample,
+    Signal,
+    declare,
+    level,
+    pitch,
+)
 
 #: Of each of the players: rate (Hz) and phase (turns) of its drift. Incommensurable, so that the chorus never repeats.
 _PLAYERS = ((0.11, 0.0), (0.173, 0.37), (0.071, 0.71))
@@ -29,19 +40,23 @@ class Pad(Instrument):
     def controls(
         self, lanes: Mapping[str, Lane], onsets: tuple[Onset, ...], points: int, sample_rate: int
     ) -> dict[str, list[Lane]]:
-        """The pitch of each player, and the weights of the harmonics that they share."""
+        """The pitch of each player, and the weights and gain of the harmonics that they share."""
         time = np.arange(points) / CONTROL_RATE
         f0 = np.asarray(lanes["pitch"])
         drifts = [np.sin(2 * np.pi * (rate * time + phase)) for rate, phase in _PLAYERS]
-        frequencies = [k * f0 for k in range(1, _HARMONICS + 1)]
+        series = [k * f0 for k in range(1, _HARMONICS + 1)]
+        strengths = [1 / (k**1.5 * len(_PLAYERS)) for k in range(1, _HARMONICS + 1)]
+        weights: list[Lane] = [
+            w * low_pass(f, lanes["brightness"]) * below_nyquist(f, sample_rate)
+            for w, f in zip(strengths, series, strict=True)
+        ]
         return {
             "pitch": [f0 * np.exp2(np.asarray(lanes["spread"]) * drift / 1200) for drift in drifts],
-            "weights": [
-                low_pass(f, lanes["brightness"]) * below_nyquist(f, sample_rate) / (k**1.5 * len(_PLAYERS))
-                for k, f in enumerate(frequencies, 1)
-            ],
+            "weights": weights,
+            "gain": [steady(zip(series, weights, strict=True), sum(w**2 for w in strengths))],
         }
 
-    def build(self, controls: Mapping[str, list[Signal]]) -> list[Signal]:
+    def build(self, controls: Mapping[str, list[Signal]], sample: Sample | None = None) -> list[Signal]:
         """The players."""
-        return [partial for player in controls["pitch"] for partial in harmonics(player, controls["weights"])]
+        weights, gain = controls["weights"], controls["gain"][0]
+        return [partial for player in controls["pitch"] for partial in harmonics(player, weights, gain)]

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import numpy as np
+from numpy.typing import NDArray
 
-from sonify.instruments.additive import below_nyquist, harmonics, low_pass
-from sonify.instruments.base import Instrument, Lane, Onset, Parameter, Signal, declare, level, pitch
+from sonify.instruments.additive import below_nyquist, harmonics, low_pass, steady
+from sonify.instruments.base import Instrument, Lane, Onset, Parameter, Sample, Signal, declare, level, pitch
 
 
 class Partials(Instrument):
@@ -34,25 +35,24 @@ class Partials(Instrument):
     def controls(
         self, lanes: Mapping[str, Lane], onsets: tuple[Onset, ...], points: int, sample_rate: int
     ) -> dict[str, list[Lane]]:
-        """Pitch of the fundamental and of the series that its overtones belong to, and all weights."""
+        """Pitch of the fundamental and of the series that its overtones belong to, all weights, and one gain."""
         f0, detune, beside, cutoff = (np.asarray(lanes[n]) for n in ("pitch", "detune", "beside", "cutoff"))
-        overtones = range(2, round(float(lanes["count"])) + 1)
-        stretched = f0 * (1.0 + detune)
+        count = round(float(lanes["count"]))
+        in_tune, detuned = ([k * f for k in range(1, count + 1)] for f in (f0, f0 * (1.0 + detune)))
 
-        def weights(fundamental: Lane, gain: Lane) -> list[Lane]:
-            frequencies = [k * np.asarray(fundamental) for k in overtones]
+        def weights(frequencies: list[NDArray[np.float64]], overtones: Lane) -> list[Lane]:
             audible = [low_pass(f, cutoff) * below_nyquist(f, sample_rate) for f in frequencies]
-            return [gain * a * lanes["amplitude"] / k for k, a in zip(overtones, audible, strict=True)]
+            return [a * (overtones if k > 1 else 1.0) / k for k, a in enumerate(audible, 1)]
 
-        first = low_pass(f0, cutoff) * below_nyquist(f0, sample_rate) * lanes["amplitude"]
-        return {
-            "pitch": [f0],
-            "in_tune": [first, *weights(f0, beside)],
-            "stretched": [stretched],
-            "detuned": [0.0, *weights(stretched, 1.0)],
-        }
+        others = weights(detuned, 1.0)[1:]
+        controls = {"in_tune": weights(in_tune, beside), "detuned": [0.0, *others]}
+        everything = zip(in_tune + detuned, controls["in_tune"] + controls["detuned"], strict=True)
+        power = 1.0 + (1.0 + beside**2) * sum(1 / k**2 for k in range(2, count + 1))
+        gain = lanes["amplitude"] * steady(everything, power)
+        return controls | {"pitch": [f0], "stretched": [detuned[0]], "gain": [gain]}
 
-    def build(self, controls: Mapping[str, list[Signal]]) -> list[Signal]:
+    def build(self, controls: Mapping[str, list[Signal]], sample: Sample | None = None) -> list[Signal]:
         """Two series: the one of the fundamental, and the stretched one."""
-        in_tune = harmonics(controls["pitch"][0], controls["in_tune"])
-        return in_tune + harmonics(controls["stretched"][0], controls["detuned"])
+        series = (("pitch", "in_tune"), ("stretched", "detuned"))
+        gain = controls["gain"][0]
+        return [tone for f, weights in series for tone in harmonics(controls[f][0], controls[weights], gain)]

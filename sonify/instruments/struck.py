@@ -14,13 +14,24 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sonify.instruments.additive import below_nyquist
-from sonify.instruments.base import CONTROL_RATE, Instrument, Lane, Onset, Parameter, Signal, declare, level, pitch
+from sonify.instruments.base import (
+    CONTROL_RATE,
+    Instrument,
+    Lane,
+    Onset,
+    Parameter,
+    Sample,
+    Signal,
+    declare,
+    level,
+    pitch,
+)
 
 #: Resonators of a voice: this many notes ring together, or as many as start at once, up to the most.
 _BANK, _MOST = 6, 16
 #: Seconds in which a note rises, and in which a resonator that is needed again falls silent.
 _ATTACK = 0.003
-_STOLEN = 0.004
+_STOLEN = 0.015
 
 
 class Struck(Instrument):
@@ -38,10 +49,9 @@ class Struck(Instrument):
         chords = [list(chord) for _, chord in groupby(onsets, key=lambda note: note.time)]
         onsets = tuple(note for chord in chords for note in sorted(chord, key=_strength, reverse=True)[:_MOST])
         bank = min(max(_BANK, *map(len, chords)), _MOST) if chords else 0
-        for i in range(min(bank, len(onsets))):
+        for i, notes in enumerate(_shared(onsets, bank)):
             amplitudes = np.zeros((len(self.modes), points))
-            f0 = np.full(points, onsets[i].values["pitch"])
-            notes = onsets[i::bank]
+            f0 = np.full(points, notes[0].values["pitch"])
             for note, following in zip(notes, [*notes[1:], None], strict=True):
                 end = points / CONTROL_RATE if following is None else following.time
                 self._strike(note, end, f0, amplitudes, sample_rate)
@@ -64,7 +74,7 @@ class Struck(Instrument):
             decay = np.exp(-np.log(1000) * time / (note.values["decay"] * share))
             row[span] = gain * envelope * decay
 
-    def build(self, controls: Mapping[str, list[Signal]]) -> list[Signal]:
+    def build(self, controls: Mapping[str, list[Signal]], sample: Sample | None = None) -> list[Signal]:
         """A sine for every mode of every resonator."""
         import pyo64 as pyo
 
@@ -73,6 +83,16 @@ class Struck(Instrument):
             for i in range(len(controls) // 2)
             for (ratio, _, _), amplitude in zip(self.modes, controls[f"modes{i}"], strict=True)
         ]
+
+
+def _shared(onsets: tuple[Onset, ...], bank: int) -> list[list[Onset]]:
+    """The notes of each resonator: the one that has this pitch, so that striking again is an attack, or the idlest."""
+    resonators: list[list[Onset]] = [[] for _ in range(bank)]
+    for note in onsets:
+        same = (r for r in resonators if r and r[-1].values["pitch"] == note.values["pitch"])
+        idlest = min(resonators, key=lambda r: r[-1].time if r else -1.0)
+        next(same, idlest).append(note)
+    return [r for r in resonators if r]
 
 
 def _strength(note: Onset) -> float:

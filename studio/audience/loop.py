@@ -16,8 +16,9 @@ from pieces.signals import DescantError
 from studio import config
 from studio.audience.steerers import Answer, KnobSteerer, Proposal
 from studio.audience.visitor import Response, invite
-from studio.compose import Origin, compose, plan
+from studio.compose import Origin, compose
 from studio.perceive import artefact
+from studio.plan import plan
 from studio.rendering import Progress, silent
 
 if TYPE_CHECKING:

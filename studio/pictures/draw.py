@@ -6,8 +6,8 @@ same pixels in every process.
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
+from dataclasses import dataclass
 from importlib.metadata import entry_points
 from typing import Any
 
@@ -17,7 +17,7 @@ from studio.pictures import landscape, layers, plots, training
 from studio.pictures.canvas import Pixels
 from studio.pictures.view import PictureError, View
 
-__all__ = ["VIEWS", "PictureError", "View", "find_view", "picture", "pictures", "view_names"]
+__all__ = ["VIEWS", "PictureError", "Prepared", "View", "find_view", "picture", "prepare", "view_names"]
 
 #: Built-in views by name.
 VIEWS: Mapping[str, View] = {
@@ -54,6 +54,32 @@ def find_view(name: str) -> View:
     raise PictureError(f"no view {name!r}{nearest(name, view_names())}")
 
 
+@dataclass(frozen=True)
+class Prepared:
+    """A view of frames, made ready to be drawn at any tick and size."""
+
+    view: View
+    state: Any
+    ticks: int
+
+    def draw(self, tick: float, width: int, height: int) -> Pixels:
+        """The picture at `tick`, which is held within the performance."""
+        return self.view.draw(self.state, min(max(float(tick), 0.0), self.ticks - 1e-6), width, height)
+
+
+def prepare(view: str, frames: Frames, options: Mapping[str, Any] | None = None) -> Prepared:
+    """Make a view of `frames` ready.
+
+    Raises
+    ------
+    PictureError
+        On an unknown view or option, a missing channel, or frames without ticks.
+    """
+    given = options or {}
+    found = _checked(view, frames, given)
+    return Prepared(found, found.prepare(frames, given), frames.ticks)
+
+
 def picture(
     view: str, frames: Frames, tick: float, width: int, height: int, options: Mapping[str, Any] | None = None
 ) -> Pixels:
@@ -80,36 +106,21 @@ def picture(
     Raises
     ------
     PictureError
-        On an unknown view or option, a missing channel, frames without ticks, or a size out of range.
+        What `prepare` raises, or on a size out of range.
     """
-    found = _checked(view, frames, width, height, options or {})
-    return _drawn(found, found.prepare(frames, options or {}), frames, tick, width, height)
+    check_size(width, height)
+    return prepare(view, frames, options).draw(tick, width, height)
 
 
-def pictures(
-    view: str, frames: Frames, fps: float, width: int, height: int, options: Mapping[str, Any] | None = None
-) -> Iterator[Pixels]:
-    """The pictures of a film, one after the other: picture k shows the time ``k / fps``.
-
-    There are ``ceil(duration * fps)`` of them. Takes and raises what `picture` does, and raises it at the call.
-    """
-    if not 0 < fps <= 240:
-        raise PictureError(f"fps = {fps:g}: allowed are numbers above 0, up to 240")
-    found = _checked(view, frames, width, height, options or {})
-    state = found.prepare(frames, options or {})
-    count = math.ceil(round(frames.duration * fps, 6))
-    return (_drawn(found, state, frames, k / fps * frames.rate, width, height) for k in range(count))
-
-
-def _drawn(view: View, state: Any, frames: Frames, tick: float, width: int, height: int) -> Pixels:
-    return view.draw(state, min(max(float(tick), 0.0), frames.ticks - 1e-6), width, height)
-
-
-def _checked(name: str, frames: Frames, width: int, height: int, options: Mapping[str, Any]) -> View:
-    view = find_view(name)
+def check_size(width: int, height: int) -> None:
+    """Refuse sizes that no picture has."""
     for side, value in (("width", width), ("height", height)):
         if not SIDES[0] <= value <= SIDES[1]:
             raise PictureError(f"picture {side} = {value}: allowed are {SIDES[0]} to {SIDES[1]} pixels")
+
+
+def _checked(name: str, frames: Frames, options: Mapping[str, Any]) -> View:
+    view = find_view(name)
     if frames.ticks < 1:
         raise PictureError(f"view {name!r}: the performance has no ticks, so there is nothing to draw")
     for channel in view.needs:

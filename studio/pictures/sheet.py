@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,12 +13,13 @@ from numpy.typing import NDArray
 
 from pieces.signals import Channel, DescantError, Frames
 from studio.pictures.canvas import BREAK, FAINT, GOAL, GROUND, INK, Colour, dim, mix, series_colours
-from studio.pictures.draw import picture
 from studio.pictures.view import scalars, signal
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure, SubFigure
+
+    from studio.pictures.scene import Scene
 
 #: Pictures on a sheet (two rows), channels plotted, and the size in pixels.
 MOMENTS, PLOTTED, SIZE = 6, 6, (1600, 1000)
@@ -26,14 +28,13 @@ POINTS = 2000
 
 
 def sheet(
-    frames: Frames,
-    view: str,
-    options: Mapping[str, Any],
+    scene: Scene,
+    parts: Mapping[str, Frames],
     title: str,
     subtitle: str,
     path: Path,
     *,
-    channels: Sequence[Channel] = (),
+    channels: Mapping[str, Sequence[Channel]] | None = None,
     waveform: NDArray[np.float32] | None = None,
     sample_rate: int = 48000,
 ) -> None:
@@ -41,16 +42,16 @@ def sheet(
 
     Parameters
     ----------
-    frames : Frames
-        The performance, with what `view` needs and the scalars to plot (the first six that vary).
-    view, options
-        How pictures are drawn; see `studio.pictures.draw.picture`.
+    scene : Scene
+        How it looks.
+    parts : mapping of str to Frames
+        Every part in the time of the piece, with the scalars to plot (six that vary, of all parts in turn).
     title, subtitle : str
         Plain text.
     path : Path
         The file to write; replaced when it is complete.
-    channels : sequence of Channel, optional
-        Declarations that give the plots their units.
+    channels : mapping, optional
+        Part → declarations that give the plots their units.
     waveform : ndarray, optional
         Sound ``[n, 2]`` at `sample_rate` (Hz) whose spectrogram is shown.
 
@@ -66,12 +67,13 @@ def sheet(
     with style.context(_look(), after_reset=True):
         figure = Figure(figsize=(SIZE[0] / 100, SIZE[1] / 100), dpi=100)
         FigureCanvasAgg(figure)
-        _head(figure, frames, title, subtitle)
+        _head(figure, parts, scene.duration, title, subtitle)
         grid = figure.add_gridspec(
             1, 2, width_ratios=(1.02, 1), left=0.028, right=0.975, top=0.885, bottom=0.062, wspace=0.13
         )
-        _moments(figure, grid[0], frames, view, options)
-        _plots(figure, grid[1], frames, {c.name: c for c in channels}, waveform, sample_rate)
+        _moments(figure, grid[0], scene)
+        units = {(part, c.name): c.unit for part, declared in (channels or {}).items() for c in declared}
+        _plots(figure, grid[1], parts, scene.duration, units, waveform, sample_rate)
         _write(figure, Path(path))
 
 
@@ -104,51 +106,61 @@ def _look() -> dict[str, Any]:
     }
 
 
-def _head(figure: Figure, frames: Frames, title: str, subtitle: str) -> None:
+def _head(figure: Figure, parts: Mapping[str, Frames], duration: float, title: str, subtitle: str) -> None:
     figure.text(0.028, 0.948, title, fontsize=23, fontweight="bold", color=_hex(INK))
     figure.text(0.028, 0.918, subtitle, fontsize=11, color=_hex(dim(INK, 0.6)))
-    facts = f"{frames.duration:.1f} s   {frames.ticks:,} ticks at {frames.rate:g} a second"
+    ticks = sum(frames.ticks for frames in parts.values())
+    rates = ", ".join(f"{frames.rate:g}" for frames in parts.values())
+    facts = f"{duration:.1f} s   {ticks:,} ticks at {rates} a second"
     figure.text(0.975, 0.918, facts, fontsize=11, ha="right", color=_hex(dim(INK, 0.6)))
 
 
-def _moments(figure: Figure, place: Any, frames: Frames, view: str, options: Mapping[str, Any]) -> None:
+def _moments(figure: Figure, place: Any, scene: Scene) -> None:
     """Pictures over time, closer together at the beginning, where most things happen."""
     grid = place.subgridspec(MOMENTS // 2, 2, wspace=0.04, hspace=0.12)
-    moments = (frames.ticks - 1) * np.linspace(0, 1, MOMENTS) ** 1.6
-    for k, tick in enumerate(moments):
+    moments = max(scene.duration - 1e-3, 0.0) * np.linspace(0, 1, MOMENTS) ** 1.6
+    for k, seconds in enumerate(moments.tolist()):
         axes = figure.add_subplot(grid[k // 2, k % 2])
         box = axes.get_position()
         width, height = round(box.width * SIZE[0]), round(box.height * SIZE[1])
-        axes.imshow(picture(view, frames, float(tick), width, height, options), interpolation="nearest", aspect="auto")
+        axes.imshow(scene.draw(seconds, width, height), interpolation="nearest", aspect="auto")
         axes.set_axis_off()
-        axes.set_title(f"{tick / frames.rate:.2f} s", loc="left", fontsize=10, color=_hex(dim(INK, 0.7)), pad=4)
+        axes.set_title(f"{seconds:.2f} s", loc="left", fontsize=10, color=_hex(dim(INK, 0.7)), pad=4)
 
 
-def _main_channels(frames: Frames) -> list[str]:
-    varying = [n for n in scalars(frames) if np.ptp(signal(frames, n)) > 0]
-    return (varying or scalars(frames))[:PLOTTED]
+def _main_channels(parts: Mapping[str, Frames]) -> list[tuple[str, str]]:
+    """Part and name of the channels to plot: those that vary, of each part in turn."""
+    varying = []
+    for part, frames in parts.items():
+        known = scalars(frames)
+        found = [n for n in known if frames.ticks and np.ptp(signal(frames, n)) > 0] or known
+        varying.append([(part, name) for name in found])
+    in_turn = (channel for row in zip_longest(*varying) for channel in row)
+    return [channel for channel in in_turn if channel is not None][:PLOTTED]
 
 
 def _plots(
     figure: Figure,
     place: Any,
-    frames: Frames,
-    declared: Mapping[str, Channel],
+    parts: Mapping[str, Frames],
+    duration: float,
+    units: Mapping[tuple[str, str], str],
     waveform: NDArray[np.float32] | None,
     sample_rate: int,
 ) -> None:
-    names = _main_channels(frames)
+    names = _main_channels(parts)
     heights = [1.0] * len(names) + ([1.9] if waveform is not None else [])
     if not heights:
         return
     grid = place.subgridspec(len(heights), 1, height_ratios=heights, hspace=0.34)
-    end = max(frames.duration, len(waveform) / sample_rate if waveform is not None else 0.0)
-    for row, (name, colour) in enumerate(zip(names, series_colours(len(names)), strict=True)):
+    end = max(duration, len(waveform) / sample_rate if waveform is not None else 0.0)
+    for row, ((part, name), colour) in enumerate(zip(names, series_colours(len(names)), strict=True)):
         axes = figure.add_subplot(grid[row])
-        _plot(axes, signal(frames, name), frames.rate, colour)
-        unit = declared[name].unit if name in declared else ""
-        axes.set_title(name.replace("_", " ") + (f"  ({unit})" if unit else ""), loc="left", fontsize=9, pad=3)
-        _events(axes, frames, label=row == 0)
+        _plot(axes, parts[part].starts, signal(parts[part], name), colour)
+        unit = units.get((part, name), "")
+        label = name.replace("_", " ") + (f"  ({unit})" if unit else "")
+        axes.set_title(f"{part}: {label}" if len(parts) > 1 else label, loc="left", fontsize=9, pad=3)
+        _events(axes, parts[part], label=(part, name) == next(n for n in names if n[0] == part))
         axes.set_xlim(0, end)
         axes.tick_params(labelbottom=row == len(heights) - 1)
     if waveform is not None:
@@ -158,9 +170,8 @@ def _plots(
     figure.axes[-1].set_xlabel("time (s)")
 
 
-def _plot(axes: Axes, values: NDArray[np.float64], rate: float, colour: Colour) -> None:
+def _plot(axes: Axes, times: NDArray[np.float64], values: NDArray[np.float64], colour: Colour) -> None:
     """A signal over seconds; of a long one the lowest and highest of each stretch."""
-    times = np.arange(len(values)) / rate
     if len(values) > 2 * POINTS:
         cuts = np.linspace(0, len(values), POINTS, endpoint=False).astype(int)
         low, high = np.minimum.reduceat(values, cuts), np.maximum.reduceat(values, cuts)
@@ -178,8 +189,9 @@ def _plot(axes: Axes, values: NDArray[np.float64], rate: float, colour: Colour) 
 def _events(axes: Axes, frames: Frames, label: bool) -> None:
     """A stroke for each event; in the first plot the first of each kind is named."""
     named: set[str] = set()
+    times = np.append(frames.starts, frames.duration)
     for event in [e for e in frames.events if e.kind != "control"][:200]:
-        at = event.tick / frames.rate
+        at = float(times[event.tick])
         broken = event.kind in ("diverged", "exploded", "collapsed", "cliff")
         colour = _hex(BREAK if broken else mix(GOAL, INK, 0.3))
         axes.axvline(at, color=colour, linewidth=0.9, alpha=0.7)

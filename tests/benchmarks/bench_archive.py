@@ -36,7 +36,7 @@ class Noise(Source):
         return block
 
 with tempfile.TemporaryDirectory() as folder, Archive.open(Path(folder) / "a.db") as archive:
-    new = dict(piece_name="noise", piece={}, piece_hash="", seed=0, rate=100.0)
+    new = dict(piece_name="noise", piece={}, piece_hash="", seed=0, parts=[("noise", 100.0)])
     recorder = archive.begin(NewTake(**new))
     source = Noise(0, {})
     recorder.channels(source.channels)
@@ -47,7 +47,7 @@ with tempfile.TemporaryDirectory() as folder, Archive.open(Path(folder) / "a.db"
 
 
 def new(seed: int = 0) -> NewTake:
-    return NewTake(piece_name="bench", piece={}, piece_hash="", seed=seed, rate=100.0)
+    return NewTake(piece_name="bench", piece={}, piece_hash="", seed=seed, parts=[("noise", 100.0)])
 
 
 def rows() -> Iterator[Row]:
@@ -124,7 +124,7 @@ def _raw(path: Path, arrays: np.ndarray[tuple[int, int], np.dtype[np.float32]], 
 def _page(folder: Path) -> Row:
     from sqlalchemy import insert
 
-    from db.models import Take
+    from db.models import Part, Take
 
     with Archive.open(folder / "many.db") as archive:
         archive.begin(new()).finish(duration_s=0)
@@ -132,7 +132,10 @@ def _page(folder: Path) -> Row:
             first = session.query(Take).one()
             shared = {c.key: getattr(first, c.key) for c in Take.__mapper__.column_attrs}
             for start in range(0, 100_000, 10_000):
-                session.execute(insert(Take), [{**shared, "id": f"{start + i:08x}-bench"} for i in range(10_000)])
+                ids = [f"{start + i:08x}-bench" for i in range(10_000)]
+                session.execute(insert(Take), [{**shared, "id": take_id} for take_id in ids])
+                part = {"number": 0, "name": "noise", "rate": 100.0, "channels": []}
+                session.execute(insert(Part), [{**part, "take_id": take_id} for take_id in ids])
         spent = []
         for offset in (0, 50_000, 99_900):
             began = time.perf_counter()

@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -17,8 +18,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from db.archive import Archive, ArchiveError, NewTake, ProposalRecord, VisitRecord
-from pieces.signals import Channel, Event, FrameBlock, Frames, SignalsHash
+from db.archive import Archive, ArchiveError, NewTake, PartRecord, ProposalRecord, VisitRecord
+from pieces.signals import Channel, Event, FrameBlock, Frames, SignalsHash, gather
 
 CHANNELS = (
     Channel("loss", "A scalar.", unit="nats"),
@@ -29,8 +30,8 @@ CHANNELS = (
 
 
 def new_take(**more: object) -> NewTake:
-    about = {"piece_name": "cubics", "piece": {"title": "Cubics"}, "piece_hash": "0" * 64, "seed": 1, "rate": 20.0}
-    return NewTake(**{**about, **more})  # type: ignore[arg-type]
+    about = {"piece_name": "cubics", "piece": {"title": "Cubics"}, "piece_hash": "0" * 64, "seed": 1}
+    return NewTake(**{**about, "parts": [("fit", 20.0)], **more})  # type: ignore[arg-type]
 
 
 def performance(ticks: int, seed: int = 0) -> Frames:
@@ -42,7 +43,7 @@ def performance(ticks: int, seed: int = 0) -> Frames:
         "step_time": random.random(ticks),
     }
     events = tuple(Event(t, "note", {"key": t % 12, "at": t / 7}, given=t % 2 == 0) for t in range(0, ticks, 5))
-    return Frames(arrays, events, 20.0, ticks)
+    return gather([FrameBlock(0, arrays, events)], 20.0)
 
 
 def cut(frames: Frames, points: list[int]) -> Iterator[FrameBlock]:
@@ -98,13 +99,13 @@ def test_hash_sees_signals_and_events_but_not_what_is_not_reproducible(archive: 
     def hashed(changed: Frames) -> str | None:
         return archive.take(record(archive, changed, [])).signals_hash
 
-    same = Frames({**frames.arrays, "step_time": frames.arrays["step_time"] + 1}, frames.events, 20.0, 50)
+    same = replace(frames, arrays={**frames.arrays, "step_time": frames.arrays["step_time"] + 1})
     loss = frames.arrays["loss"].copy()
     loss[31] = np.nextafter(loss[31], np.float32(2))
-    other = Frames({**frames.arrays, "loss": loss}, frames.events, 20.0, 50)
+    other = replace(frames, arrays={**frames.arrays, "loss": loss})
     assert hashed(same) == hashed(frames)
     assert hashed(other) != hashed(frames)
-    assert hashed(Frames(frames.arrays, frames.events[:-1], 20.0, 50)) != hashed(frames)
+    assert hashed(replace(frames, events=frames.events[:-1])) != hashed(frames)
 
 
 def test_take_tells_everything_it_was_given(archive: Archive) -> None:
@@ -120,7 +121,7 @@ def test_take_tells_everything_it_was_given(archive: Archive) -> None:
     )
     proposal_id = archive.add_proposal(proposal)
     about = new_take(
-        controls={"noise": 0.5},
+        controls={"fit": {"noise": 0.5}},
         inputs={"data": {"path": "x.csv", "sha256": "1" * 64}},
         versions={"numpy": "2"},
         platform={"system": "Linux"},
@@ -139,7 +140,7 @@ def test_take_tells_everything_it_was_given(archive: Archive) -> None:
     for name in ("piece_name", "piece", "controls", "inputs", "versions", "platform", "threads", "proposal_id", "seed"):
         assert getattr(take, name) == getattr(about, name)
     assert take.parents == ((parent, 7, "steered"),)
-    assert take.channels == CHANNELS
+    assert take.parts == {"fit": PartRecord(20.0, 0, CHANNELS, None)}
     assert (take.status, take.error) == ("failed", "the source diverged")
     assert take.render == {"loudness": None, "samples_hash": "2" * 64}
     row = archive.takes()[0]
@@ -227,7 +228,7 @@ def test_resumed_take_goes_on_as_if_nothing_had_happened(archive: Archive) -> No
     recorder.append(first)
     recorder.interrupt()
     recorder = archive.resume(recorder.take_id)
-    assert recorder.next_tick == 37
+    assert recorder.next_tick() == 37
     with pytest.raises(ArchiveError, match="other channels"):
         recorder.channels(CHANNELS[:1])
     recorder.append(second)

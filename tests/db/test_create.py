@@ -15,7 +15,7 @@ def create(folder: Path, barrier: Barrier) -> None:
     for number in range(ROUNDS):
         barrier.wait(60)
         with Archive.open(folder / f"{number}.db") as archive:
-            new = NewTake(piece_name="p", piece={}, piece_hash="", seed=number, rate=1.0)
+            new = NewTake(piece_name="p", piece={}, piece_hash="", seed=number, parts=[("fit", 1.0)])
             archive.begin(new).finish(duration_s=0)
 
 

@@ -26,7 +26,7 @@ CHANNELS = [
 
 @pytest.fixture
 def take_id(archive: Archive) -> str:
-    recorder = archive.begin(NewTake(piece_name="p", piece={}, piece_hash="0" * 64, seed=1, rate=8.0))
+    recorder = archive.begin(NewTake(piece_name="p", piece={}, piece_hash="0" * 64, seed=1, parts=[("fit", 8.0)]))
     recorder.channels(CHANNELS)
     random = np.random.default_rng(0)
     for first in (0, 5):
@@ -74,7 +74,7 @@ def test_held_values_are_not_exported(archive: Archive, tmp_path: Path, fmt: str
     source = [0.5, math.nan, math.inf, 2.0, 3.0, 4.0, math.nan, math.nan]
     pair = [[1.0, 2.0]] * 4 + [[math.nan, 2.0]] + [[1.0, 2.0]] * 3
     channels = [Channel("x", "Is lost twice."), Channel("w", "Is lost once.", shape=(2,)), Channel("y", "Is whole.")]
-    recorder = archive.begin(NewTake(piece_name="p", piece={}, piece_hash="0" * 64, seed=1, rate=8.0))
+    recorder = archive.begin(NewTake(piece_name="p", piece={}, piece_hash="0" * 64, seed=1, parts=[("fit", 8.0)]))
     recorder.channels(channels)
     finite = Finite(channels)
     for first in (0, 3, 6):  # the spans cross the blocks' edges
@@ -92,7 +92,7 @@ def test_held_values_are_not_exported(archive: Archive, tmp_path: Path, fmt: str
 
 def test_channels_called_like_the_time_columns_stand_beside_them(archive: Archive, tmp_path: Path) -> None:
     names = ("tick", "time_s", "tick_")
-    recorder = archive.begin(NewTake(piece_name="p", piece={}, piece_hash="0" * 64, seed=1, rate=8.0))
+    recorder = archive.begin(NewTake(piece_name="p", piece={}, piece_hash="0" * 64, seed=1, parts=[("fit", 8.0)]))
     recorder.channels([Channel(n, "A scalar.") for n in names])
     recorder.append(FrameBlock(0, {n: np.full(2, 10 + i, "float32") for i, n in enumerate(names)}))
     recorder.finish(duration_s=0.25)

@@ -14,7 +14,7 @@ from db.archive import Archive, ArchiveError, NewTake, Recorder
 from db.database import judge
 from pieces.signals import Channel, FrameBlock
 
-NEW = NewTake(piece_name="p", piece={}, piece_hash="0" * 64, seed=1, rate=20.0)
+NEW = NewTake(piece_name="p", piece={}, piece_hash="0" * 64, seed=1, parts=[("fit", 20.0)])
 CHANNELS = [Channel(f"c{i}", "A channel.", dtype="float64") for i in range(16)]
 
 
@@ -32,8 +32,8 @@ def made(where: Path) -> Path:
 
 
 def append(recorder: Recorder, ticks: int = 512) -> None:
-    noise = np.random.default_rng(recorder.next_tick).random((16, ticks))
-    recorder.append(FrameBlock(recorder.next_tick, {f"c{i}": noise[i] for i in range(16)}))
+    noise = np.random.default_rng(recorder.next_tick()).random((16, ticks))
+    recorder.append(FrameBlock(recorder.next_tick(), {f"c{i}": noise[i] for i in range(16)}))
 
 
 def append_for_ever(recorder: Recorder) -> None:
@@ -130,7 +130,7 @@ def test_full_disk_while_recording(small_disk: Path) -> None:
     with Archive.open(small_disk / "a.db") as archive:
         take = archive.take("latest")
         assert (take.status, take.error) == ("failed", "the disk is full")
-        assert take.ticks == recorder.next_tick >= 512
+        assert take.ticks == recorder.next_tick() >= 512
         frames = archive.frames(take.id)
         assert frames.ticks == take.ticks
         np.testing.assert_array_equal(frames.arrays["c3"][:512], np.random.default_rng(0).random((16, 512))[3])

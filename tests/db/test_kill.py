@@ -22,7 +22,7 @@ where, ticks, kill_me = sys.argv[1], int(sys.argv[2]), sys.argv[3] == "kill"
 CHANNELS = [Channel("x", "Its tick.", dtype="int64"), Channel("w", "An array.", shape=(4,), dtype="int32")]
 print("open", flush=True)
 archive = Archive.open(where)
-recorder = archive.begin(NewTake(piece_name="p", piece={}, piece_hash="0" * 64, seed=1, rate=20.0))
+recorder = archive.begin(NewTake(piece_name="p", piece={}, piece_hash="0" * 64, seed=1, parts=[("fit", 20.0)]))
 print("began", recorder.take_id, flush=True)
 recorder.channels(CHANNELS)
 for first in range(0, ticks, 8):
@@ -31,9 +31,9 @@ for first in range(0, ticks, 8):
     recorder.append(FrameBlock(first, {"x": x, "w": w}, (Event(first, "note", {"key": first}),)))
     if first % 32 == 24:
         recorder.flush()
-        print("committed", recorder.next_tick, flush=True)
+        print("committed", recorder.next_tick(), flush=True)
 while kill_me:
-    print("committed", recorder.next_tick, flush=True)
+    print("committed", recorder.next_tick(), flush=True)
 recorder.finish(duration_s=ticks / 20)
 """
 
@@ -70,7 +70,7 @@ def test_killed_while_recording(tmp_path: Path, lines: int) -> None:
         report = archive.check()
         assert report.clean, report.problems
         recorder = archive.resume(take.id)
-        assert recorder.next_tick == ticks
+        assert recorder.next_tick() == ticks
         recorder.interrupt()
 
 

@@ -27,7 +27,7 @@ CHANNELS = [Channel("x", "A scalar."), Channel("w", "An array.", shape=(50,))]
 
 
 def record(archive: Archive, fill: int = 0, **more: object) -> str:
-    about = {"piece_name": "p", "piece": {}, "piece_hash": "0" * 64, "seed": 1, "rate": 20.0, **more}
+    about = {"piece_name": "p", "piece": {}, "piece_hash": "0" * 64, "seed": 1, "parts": [("fit", 20.0)], **more}
     recorder = archive.begin(NewTake(**about))  # type: ignore[arg-type]
     recorder.channels(CHANNELS)
     for first in (0, 10):
@@ -58,9 +58,9 @@ def test_check_finds_each_kind_of_damage(archive: Archive, tmp_path: Path) -> No
     gone.unlink()
     problems = "\n".join(archive.check().problems)
     assert f"{mix.path}: damaged" in problems
-    assert f"take {takes[1]}, ticks 0 to 9: damaged" in problems
-    assert f"take {takes[2]}: its signals have changed" in problems
-    assert f"take {takes[3]}: a block starts at tick 10, expected 0" in problems
+    assert f"take {takes[1]}, part fit, ticks 0 to 9: damaged" in problems
+    assert f"take {takes[2]}, part fit: its signals have changed" in problems
+    assert f"take {takes[3]}, part fit: a block starts at tick 10, expected 0" in problems
     assert f"{gone}: missing" in problems
     with pytest.raises(ArchiveError, match="damaged"):
         archive.frames(takes[1])
@@ -98,7 +98,9 @@ def test_gc_never_touches_what_is_kept(
 def test_gc_prunes_by_age_then_quota_and_sweeps_their_files(archive: Archive, tmp_path: Path) -> None:
     kept = record(archive, fill=7)
     old, young = record(archive, fill=7, retention="scratch"), record(archive, fill=9, retention="scratch")
-    running = archive.begin(NewTake(piece_name="p", piece={}, piece_hash="", seed=1, rate=1.0, retention="scratch"))
+    running = archive.begin(
+        NewTake(piece_name="p", piece={}, piece_hash="", seed=1, parts=[("fit", 1.0)], retention="scratch")
+    )
     change(archive, "UPDATE takes SET created = '2001-01-01 00:00:00.000000' WHERE id IN (?, ?)", old, running.take_id)
     (tmp_path / "mix.wav").write_bytes(b"sound of the old one")
     mix = archive.add_media(old, "mix", tmp_path / "mix.wav").path
@@ -187,8 +189,8 @@ def test_migrations_give_the_models(archive: Archive) -> None:
 @pytest.mark.parametrize("broken", ["[1", '[{"name": "x"}]', '[{"name": "x", "about": "", "range": [null, 1]}]'])
 def test_a_row_that_cannot_be_read_is_a_problem_and_hides_no_other(archive: Archive, broken: str) -> None:
     bad, good = record(archive), record(archive, fill=5)
-    change(archive, "UPDATE takes SET channels = ? WHERE id = ?", broken, bad)
-    change(archive, "UPDATE takes SET ticks = 19 WHERE id = ?", good)
+    change(archive, "UPDATE parts SET channels = ? WHERE take_id = ?", broken, bad)
+    change(archive, "UPDATE parts SET ticks = 19 WHERE take_id = ?", good)
     problems = archive.check().problems
     assert any(f"take {bad}: its row cannot be read" in p for p in problems)
-    assert any(f"take {good}: its blocks hold 20 ticks" in p for p in problems)
+    assert any(f"take {good}, part fit: its blocks hold 20 ticks" in p for p in problems)

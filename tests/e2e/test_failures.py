@@ -67,9 +67,22 @@ class Lost(Source):
         return FrameBlock(int(t[0]), {"x": x.astype("float32")})
 '''
 
-#: About as long in performing as in loading, rendering and drawing, so that kills fall everywhere.
-SLOW = ("--set", "steps_per_tick=150", "--set", "targets=64")
-LONG = ("compose", "cubics", "--seed", "5", "--ticks", "600", *SLOW, "--quiet")
+#: Seconds of performing: several commits, and about as long as loading, rendering and drawing take.
+PERFORMING = 3.0
+
+
+def long_take() -> tuple[str, ...]:
+    """A command whose source takes `PERFORMING` seconds on this machine, so that kills fall everywhere."""
+    from pieces.source import check_controls, find_source
+
+    cls = find_source("cubics")
+    controls = check_controls(cls, {"steps_per_tick": 100, "targets": 1000})
+    source = cls(5, controls)
+    began = time.monotonic()
+    source.step(controls, (), 100)
+    steps = round(100 * PERFORMING / (6 * (time.monotonic() - began)))
+    slow = ("--set", f"steps_per_tick={min(max(steps, 50), 1000)}", "--set", "targets=10000")
+    return ("compose", "cubics", "--seed", "5", "--ticks", "600", *slow, "--quiet")
 
 
 def start(home: Path, *words: str) -> subprocess.Popen[str]:
@@ -116,14 +129,15 @@ def test_values_that_are_not_finite_become_an_event_and_are_not_heard(descant, t
 
 @pytest.mark.slow
 def test_kill_at_fifty_random_points_loses_nothing_committed(home, descant):
-    whole = descant(*LONG).stdout.strip()
+    command = long_take()
+    whole = descant(*command).stdout.strip()
     began = time.monotonic()
-    descant(*LONG)
+    descant(*command)
     length = time.monotonic() - began
     random.seed(20)
     killed = []
     for _ in range(50):
-        process = start(home, *LONG)
+        process = start(home, *command)
         try:
             process.wait(random.uniform(0.05, 1.0) * length)
         except subprocess.TimeoutExpired:

@@ -20,10 +20,9 @@ from pieces.piece import find_piece
 from pieces.signals import Frames, gather
 from pieces.source import check_controls, find_source
 from sonify.ears import roughness_of
-from sonify.lanes import lanes
-from sonify.render import render
-from sonify.score import parse_score, resolve, take_stats
+from sonify.score import parse_score
 from studio.performance import Performance
+from tests.sounding import desk, rendered, resolved
 
 Floats = NDArray[np.float64]
 
@@ -77,13 +76,12 @@ def performed(name: str, seed: int, ticks: int | None = None, **controls: Any) -
 def stem(name: str, voice: str, frames: Frames) -> Heard:
     """One voice of a piece, alone and dry, as the piece's score has it."""
     piece, _ = find_piece(name)
-    alone: Mapping[str, Any] = {k: v for k, v in piece.score["voices"][voice].items() if k != "reverb_db"}
+    alone: Mapping[str, Any] = {k: v for k, v in piece.score["voices"][voice].items() if k != "sends"}
     score = parse_score({**piece.score, "voices": {voice: alone}}, name)
     (part,) = piece.parts.values()
-    channels = {c.name: c for c in find_source(part.source).channels}
     with TemporaryDirectory() as folder:
-        resolved = resolve(score, take_stats(score, channels, frames))
-        rendering = render(resolved, frames, piece.master, Path(folder))
+        dry = resolved(score, find_source(part.source).channels, frames)
+        rendering = rendered(dry, frames, piece.master, Path(folder))
         sound, rate = soundfile.read(rendering.stems[voice])
     return Heard(sound.sum(axis=1), rate, frames)
 
@@ -201,9 +199,9 @@ def test_divergence_is_a_knell_and_the_tone_is_gone(tmp_path: Path) -> None:
     frames = gather(list(Performance(source(1, controls), controls, part.ticks)), part.rate)
     lost = [e.tick / part.rate for e in frames.of_kind("diverged")]
     score = parse_score(piece.score, "cubics-robust")
-    resolved = resolve(score, take_stats(score, {c.name: c for c in source.channels}, frames))
-    assert len(lanes(resolved, frames)["knell"].onsets) == len(set(lost)) < len(lost), "one strike a tick"
-    stems = render(resolved, frames, piece.master, tmp_path).stems
+    whole = resolved(score, source.channels, frames)
+    assert len(desk(whole, frames).voices["knell"].onsets) == len(set(lost)) < len(lost), "one strike a tick"
+    stems = rendered(whole, frames, piece.master, tmp_path).stems
     sounds = {voice: soundfile.read(path)[0].sum(axis=1) for voice, path in stems.items()}
     rate = piece.master.sample_rate
     before = slice(rate // 5, int(lost[0] * rate))

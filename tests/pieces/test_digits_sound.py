@@ -18,9 +18,10 @@ from pieces.signals import Frames, gather
 from pieces.source import check_controls
 from pieces.training.digits import Digits
 from sonify.ears import hear
-from sonify.render import Rendering, render
-from sonify.score import parse_score, resolve, take_stats
+from sonify.render import Rendering
+from sonify.score import parse_score
 from studio.performance import Performance
+from tests import sounding
 
 Floats = NDArray[np.float64]
 RATES = (0.01, 0.1, 1.0)
@@ -39,10 +40,10 @@ def rendered(frames: Frames, folder: Path, *voices: str) -> Rendering:
     piece = find_piece("digits")[0].with_values({"master.tail": 0.5})
     score = parse_score(piece.score, "digits")
     if voices:
-        chosen = {v: score.voices[v].model_copy(update={"reverb_db": None}) for v in voices}
+        chosen = {v: score.voices[v].model_copy(update={"sends": {}}) for v in voices}
         score = score.model_copy(update={"voices": chosen})
-    stats = take_stats(score, {c.name: c for c in Digits.channels}, frames)
-    return render(resolve(score, stats), frames, piece.master, folder, stems=bool(voices))
+    resolved = sounding.resolved(score, Digits.channels, frames)
+    return sounding.rendered(resolved, frames, piece.master, folder, stems=bool(voices))
 
 
 def heard(path: Path) -> tuple[Floats, int]:

@@ -15,8 +15,10 @@ from pieces.source import check_controls
 from pieces.weights.landscape import Landscape
 from sonify.ears import hear, pitch_track
 from sonify.mapping import invert
-from sonify.render import Rendering, render
-from sonify.score import ResolvedMapping, ResolvedScore, parse_score, resolve, take_stats
+from sonify.render import Rendering
+from sonify.resolve import ResolvedMapping, ResolvedScore
+from sonify.score import parse_score
+from tests.sounding import rendered, resolved
 
 Floats = NDArray[np.float64]
 
@@ -41,8 +43,8 @@ def ride(tmp_path_factory: pytest.TempPathFactory) -> Ride:
     score = parse_score(piece.score, "landscape")
     kept = {n: v for n, v in score.voices.items() if not n.startswith("digit")}
     score = score.model_copy(update={"voices": kept})
-    resolved = resolve(score, take_stats(score, {c.name: c for c in Landscape.channels}, frames))
-    return Ride(frames, resolved, render(resolved, frames, piece.master, tmp_path_factory.mktemp("ride")))
+    whole = resolved(score, Landscape.channels, frames)
+    return Ride(frames, whole, rendered(whole, frames, piece.master, tmp_path_factory.mktemp("ride")))
 
 
 def explained(truth: Floats, decoded: Floats) -> float:

@@ -13,9 +13,10 @@ from hypothesis import strategies as st
 from pyarrow import parquet
 
 from pieces.piece import check_piece
-from pieces.series import Series, SeriesError, series_columns, series_piece
+from pieces.series import Series, series_piece
 from pieces.signals import DescantError, gather
 from pieces.source import SourceError, find_source
+from pieces.tables import SeriesError, read_table
 
 HEIGHT = [1.5, float("nan"), -2.0, 4.0]
 COUNT = [3, 1, 4, 1]
@@ -53,7 +54,7 @@ def test_every_format_is_the_same_source(tmp_path: Path, kind: str) -> None:
     np.testing.assert_array_equal(frames.arrays["count"], COUNT)
     again = path.with_suffix(".of_another_name")
     path.rename(again)
-    np.testing.assert_array_equal(series_columns(again)["height"], HEIGHT)
+    np.testing.assert_array_equal(read_table(again).columns["height"], HEIGHT)
 
 
 @settings(max_examples=25, deadline=None)
@@ -61,7 +62,7 @@ def test_every_format_is_the_same_source(tmp_path: Path, kind: str) -> None:
 def test_csv_keeps_every_bit(values: list[float], tmp_path_factory: pytest.TempPathFactory) -> None:
     path = tmp_path_factory.mktemp("csv") / "x.csv"
     path.write_text("x\n" + "".join(f"{v!r}\n" for v in values))
-    np.testing.assert_array_equal(series_columns(path)["x"], values)
+    np.testing.assert_array_equal(read_table(path).columns["x"], values)
 
 
 def test_snapshot(tmp_path: Path) -> None:
@@ -81,14 +82,14 @@ def test_snapshot(tmp_path: Path) -> None:
 def test_columns_become_identifiers(tmp_path: Path) -> None:
     path = tmp_path / "weather.csv"
     path.write_text("Luft (°C);2020;Éa;ea;class;%\n1;2;3;4;5;6\n2;3;4;5;6;7\n")
-    assert list(series_columns(path)) == ["luft_c", "c2020", "ea_2", "ea", "class", "column"]
-    assert list(series_columns(path, ["Luft (°C)", "ea_2"])) == ["luft_c", "ea_2"]
+    assert list(read_table(path).columns) == ["luft_c", "c2020", "ea_2", "ea", "class", "column"]
+    assert list(read_table(path, ["Luft (°C)", "ea_2"]).columns) == ["luft_c", "ea_2"]
 
 
 def test_numbers_without_a_header(tmp_path: Path) -> None:
     path = tmp_path / "bare.csv"
     path.write_text("1\n5\n2\n")
-    assert series_columns(path)["f0"].tolist() == [1, 5, 2]
+    assert read_table(path).columns["f0"].tolist() == [1, 5, 2]
 
 
 def test_a_column_is_what_all_its_rows_are(tmp_path: Path) -> None:
@@ -96,12 +97,12 @@ def test_a_column_is_what_all_its_rows_are(tmp_path: Path) -> None:
     (tmp_path / "long.csv").write_text("x\n" + "1\n" * 800_000 + "2.5\n")
     (tmp_path / "long.jsonl").write_text('{"x": 1}\n' * 200_000 + '{"x": 2.5}\n')
     for name in ("long.csv", "long.jsonl"):
-        assert series_columns(tmp_path / name)["x"][-1] == 2.5
+        assert read_table(tmp_path / name).columns["x"][-1] == 2.5
 
 
 def test_matrices(tmp_path: Path) -> None:
     np.savez(tmp_path / "m.npz", w=np.arange(6.0).reshape(3, 2))
-    found = series_columns(tmp_path / "m.npz")
+    found = read_table(tmp_path / "m.npz").columns
     assert {n: v.tolist() for n, v in found.items()} == {"w_0": [0, 2, 4], "w_1": [1, 3, 5]}
 
 
@@ -110,12 +111,14 @@ def test_matrices(tmp_path: Path) -> None:
     [
         (b"", None, "t.csv: the file is empty"),
         (b"\n\n", None, "t.csv: the file is empty"),
-        (b"a,b\n", None, "t.csv: no column holds numbers; it has a, b"),
+        (b"a,b\n", None, "t.csv: it has no rows, only the columns a, b"),
         (b"a,b\nx,y\n", None, "t.csv: no column holds numbers; it has a, b"),
         (b"a,b\n1,y\n", ["b"], "t.csv: column 'b' holds text, not numbers; known are a"),
         (b"height,b\n1,2\n", ["heigth"], "t.csv: no column 'heigth'; did you mean 'height'"),
         (b"a,b\nnan,1\nnan,2\n", ["a"], "t.csv: column 'a' holds no finite number; known are b"),
-        (b"a,b\n1,2\n3\n", None, "t.csv: cannot be read: .*Expected 2 columns"),
+        (b"Weather\na,b\n1,2\n3,4\n", None, r"t.csv: 3 of 3 rows .* \('a,b' fills 2 of 1 columns\): begin"),
+        (b"\x89PNG\r\n\x1a\n\0\0", None, "t.csv: a binary file, not CSV"),
+        ("a\n1\n".encode("utf-16"), None, r"t.csv: a binary file, not CSV \(UTF-8\), Parquet, JSONL or NPZ"),
         (b'{"a": 1}\n{"a":\n', None, "t.csv: cannot be read: "),
         (b"PAR1 nothing else", None, "t.csv: cannot be read: "),
         (b"PK\x03\x04 nothing else", None, "t.csv: cannot be read: "),
@@ -125,15 +128,15 @@ def test_what_cannot_be_played(tmp_path: Path, text: bytes, columns: list[str] |
     path = tmp_path / "t.csv"
     path.write_bytes(text)
     with pytest.raises(SeriesError, match=message) as caught:
-        series_columns(path, columns)
+        read_table(path, columns)
     assert "\n" not in str(caught.value)
 
 
 def test_no_file(tmp_path: Path) -> None:
     with pytest.raises(SeriesError, match=r"no such file: .*nowhere.csv"):
-        series_columns(tmp_path / "nowhere.csv")
+        read_table(tmp_path / "nowhere.csv")
     with pytest.raises(SeriesError, match="is a folder"):
-        series_columns(tmp_path)
+        read_table(tmp_path)
     with pytest.raises(SourceError, match="series has no data"):
         Series(0, {})
 
@@ -141,13 +144,13 @@ def test_no_file(tmp_path: Path) -> None:
 def test_pickles_are_refused(tmp_path: Path) -> None:
     np.savez(tmp_path / "p.npz", x=np.array([{"a": 1}], dtype=object))
     with pytest.raises(SeriesError, match=r"p.npz: cannot be read: .*pickle"):
-        series_columns(tmp_path / "p.npz")
+        read_table(tmp_path / "p.npz")
 
 
 def test_lengths(tmp_path: Path) -> None:
     np.savez(tmp_path / "l.npz", a=np.zeros(3), b=np.zeros(4))
     with pytest.raises(SeriesError, match="its arrays differ in length: 3, 4 rows"):
-        series_columns(tmp_path / "l.npz")
+        read_table(tmp_path / "l.npz")
 
 
 @pytest.mark.parametrize(("rows", "duration"), [(10, 30.0), (10_000, 30.0), (1, 2.0), (200_000, 4.0)])
@@ -179,33 +182,34 @@ def test_an_empty_line_in_a_table_of_one_column_is_a_missing_value(
 ) -> None:
     path = tmp_path / "gaps.csv"
     path.write_text(header + "1\n\n3\n\n\n6\n7" + end, newline=newline)
-    (column,) = series_columns(path).values()
+    (column,) = read_table(path).columns.values()
     np.testing.assert_array_equal(column, [1, np.nan, 3, np.nan, np.nan, 6, 7])
 
 
 def test_empty_lines_between_rows_of_many_columns_are_none(tmp_path: Path) -> None:
     path = tmp_path / "airy.csv"
     path.write_text("\na,b\n1,2\n\n3,4\n\n")
-    assert {n: v.tolist() for n, v in series_columns(path).items()} == {"a": [1, 3], "b": [2, 4]}
+    assert {n: v.tolist() for n, v in read_table(path).columns.items()} == {"a": [1, 3], "b": [2, 4]}
 
 
-def test_two_columns_of_one_name_are_refused(tmp_path: Path) -> None:
+def test_columns_of_one_name_are_told_apart(tmp_path: Path) -> None:
     path = tmp_path / "twice.csv"
-    path.write_text("a,b,a\n1,2,3\n4,5,6\n")
-    with pytest.raises(SeriesError, match="two columns are called 'a'"):
-        series_columns(path)
+    path.write_text("a,b,a,a\n1,2,3,5\n4,5,6,7\n")
+    table = read_table(path)
+    assert {n: v.tolist() for n, v in table.columns.items()} == {"a": [1, 4], "b": [2, 5], "a_2": [3, 6], "a_3": [5, 7]}
+    assert table.notices == ("3 columns are called 'a': the others are 'a #2' and so on",)
+    assert read_table(path, ["a #2"]).columns["a_2"].tolist() == [3, 6]
     np.savez(tmp_path / "twice.npz", w=np.ones((3, 2)), w_0=np.zeros(3))
-    with pytest.raises(SeriesError, match="two columns are called 'w_0'"):
-        series_columns(tmp_path / "twice.npz")
+    assert read_table(tmp_path / "twice.npz").columns["w_0_2"].tolist() == [0, 0, 0]
 
 
 def test_names_that_differ_in_case_are_both_played(tmp_path: Path) -> None:
     path = tmp_path / "case.csv"
-    path.write_text("B,b,reverb\n1,10,5\n2,20,6\n")
-    found = series_columns(path)
+    path.write_text("B,b,mix\n1,10,5\n2,20,6\n")
+    found = read_table(path).columns
     np.testing.assert_array_equal(found["b"], [10, 20])
     np.testing.assert_array_equal(found["b_2"], [1, 2])
-    assert "reverb_2" in found
+    assert "mix_2" in found, "the mix is no voice"
     piece = series_piece(path, duration=1.0)
     ((_, part),) = piece.parts.items()
     source = find_source("series")(0, {}, part.inputs)
@@ -224,4 +228,4 @@ def test_a_file_of_nothing_but_a_byte_order_mark_is_empty(tmp_path: Path) -> Non
     path = tmp_path / "bom.csv"
     path.write_bytes(b"\xef\xbb\xbf")
     with pytest.raises(SeriesError, match="empty"):
-        series_columns(path)
+        read_table(path)

@@ -9,10 +9,13 @@ import pytest
 import soundfile
 from scipy.signal import butter, sosfilt
 
+from pieces.arrange import Arrangement
 from pieces.piece import Master
 from pieces.signals import Channel, Event, Frames
+from sonify.lanes import lanes
 from sonify.render import Rendering, render
-from sonify.score import ResolvedScore, parse_score, resolve, take_stats
+from sonify.resolve import ResolvedScore, resolve, take_stats
+from sonify.score import parse_score
 
 
 @dataclass
@@ -20,7 +23,7 @@ class Played:
     """A rendering, what it was made from, and its samples."""
 
     resolved: ResolvedScore
-    frames: Frames
+    played: Arrangement
     rendering: Rendering
     audio: np.ndarray  # [samples, 2]
 
@@ -34,13 +37,16 @@ class Played:
         return strongest(self.between(start, end), self.rendering.sample_rate, low, high)
 
 
-def resolved(score: dict, arrays: dict, rate: float, events: tuple[Event, ...] = ()) -> tuple[ResolvedScore, Frames]:
-    """A score resolved against the whole take."""
+def resolved(
+    score: dict, arrays: dict, rate: float, events: tuple[Event, ...] = ()
+) -> tuple[ResolvedScore, Arrangement]:
+    """A score resolved against the whole take of one part."""
     arrays = {name: np.asarray(values, dtype=np.float64) for name, values in arrays.items()}
     channels = {name: Channel(name, "a test's", shape=array.shape[1:]) for name, array in arrays.items()}
     frames = Frames(arrays, events, rate, len(next(iter(arrays.values()))))
     parsed = parse_score(score, "test")
-    return resolve(parsed, take_stats(parsed, channels, frames)), frames
+    stats = take_stats(parsed, {"source": channels}, {"source": frames})
+    return resolve(parsed, stats, ["source"]), Arrangement.of(frames)
 
 
 def strongest(sound: np.ndarray, rate: int, low: float, high: float) -> float:
@@ -60,17 +66,18 @@ def play(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Played]:
     def player(
         score: dict, arrays: dict, rate: float, events: tuple[Event, ...] = (), stems: bool = True, **master: float
     ) -> Played:
-        what, frames = resolved(score, arrays, rate, events)
+        what, played = resolved(score, arrays, rate, events)
         folder: Path = tmp_path_factory.mktemp("played")
-        rendering = render(what, frames, Master(**master), folder, stems)
+        whole = Master(**master)
+        rendering = render(lanes(what, played, whole.tail), played.duration + whole.tail, whole, folder, stems)
         audio, _ = soundfile.read(rendering.mix, dtype="float32", always_2d=True)
-        return Played(what, frames, rendering, audio)
+        return Played(what, played, rendering, audio)
 
     return player
 
 
 @pytest.fixture(scope="session")
-def resolve_score() -> Callable[..., tuple[ResolvedScore, Frames]]:
+def resolve_score() -> Callable[..., tuple[ResolvedScore, Arrangement]]:
     """`resolved`, for tests that need no sound."""
     return resolved
 

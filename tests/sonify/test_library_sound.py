@@ -14,9 +14,10 @@ from scipy.signal import resample_poly
 from pieces.piece import find_piece
 from pieces.signals import Frames, gather
 from pieces.source import check_controls, find_source
-from sonify.render import Rendering, render
-from sonify.score import parse_score, resolve, take_stats
+from sonify.render import Rendering
+from sonify.score import parse_score
 from studio.performance import Performance
+from tests.sounding import rendered, resolved
 
 pytestmark = pytest.mark.slow
 
@@ -41,8 +42,8 @@ def shipped(tmp_path_factory):
         controls = check_controls(source, part.controls)
         frames = gather(list(Performance(source(seed, controls), controls, part.ticks)), part.rate)
         score = parse_score(piece.score, name)
-        resolved = resolve(score, take_stats(score, {c.name: c for c in source.channels}, frames))
-        return Shipped(frames, render(resolved, frames, piece.master, tmp_path_factory.mktemp(name)))
+        sound = rendered(resolved(score, source.channels, frames), frames, piece.master, tmp_path_factory.mktemp(name))
+        return Shipped(frames, sound)
 
     return composed
 

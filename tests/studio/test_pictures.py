@@ -12,11 +12,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pieces.arrange import Layout
+from pieces.piece import Picture
 from pieces.signals import Event, Frames, gather
 from pieces.source import check_controls, find_source
 from studio.pictures.canvas import GOAL, INK, LEARNED, ramp
-from studio.pictures.draw import VIEWS, PictureError, picture, pictures
+from studio.pictures.draw import VIEWS, PictureError, picture
 from studio.pictures.landscape import RIDER
+from studio.pictures.scene import Scene
 
 SIZE = (320, 180)
 
@@ -48,6 +51,10 @@ def ride(ticks: int = 200, events: tuple[Event, ...] = ()) -> Frames:
     t = np.linspace(0, 1, ticks)[:, None]
     classes = 1.5 + np.sin((3 + np.arange(10)) * 2 * t + np.arange(10)) + t
     return Frames({"loss": classes.mean(axis=1), "class_loss": classes}, events, 40.0, ticks)
+
+
+def scene(frames: Frames) -> Scene:
+    return Scene(Picture(view="plots"), {"a": frames}, {"a": Layout.plain(frames)}, frames.duration)
 
 
 def noise(channels: int, ticks: int = 300) -> Frames:
@@ -213,7 +220,7 @@ def test_divergence_is_drawn(view: str) -> None:
 
 def test_film_shows_time_k_over_fps() -> None:
     frames = EXAMPLES["plots"]
-    film = list(pictures("plots", frames, 2.0, 64, 36, {}))
+    film = list(scene(frames).film(2.0, 64, 36))
     assert len(film) == 30
     np.testing.assert_array_equal(film[7], picture("plots", frames, 70, 64, 36, {}))
 
@@ -252,7 +259,7 @@ def test_errors_name_what_is_wrong() -> None:
     with pytest.raises(PictureError, match="no ticks"):
         picture("plots", Frames({}, (), 10.0, 0), 0, *SIZE)
     with pytest.raises(PictureError, match="fps = 0"):
-        pictures("plots", frames, 0, *SIZE)
+        scene(frames).film(0, *SIZE)
 
 
 def test_ramp_rises_in_lightness() -> None:

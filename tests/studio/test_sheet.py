@@ -8,8 +8,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from pieces.arrange import Layout
+from pieces.piece import Picture
 from pieces.signals import Channel, DescantError, Event, Frames
 from studio.pictures.canvas import BREAK
+from studio.pictures.scene import Scene
 from studio.pictures.sheet import sheet
 
 RATE = 8000
@@ -28,12 +31,14 @@ def tone(hertz: float) -> np.ndarray:
 
 def made(path: Path, title: str = "A $title_1", **given: object) -> np.ndarray:
     events = given.pop("events", ())
-    sheet(frames(events), "plots", {}, title, "seed 1", path, **given)  # type: ignore[arg-type]
+    found = frames(events)
+    scene = Scene(Picture(view="plots"), {"a": found}, {"a": Layout.plain(found)}, found.duration)
+    sheet(scene, {"a": found}, title, "seed 1", path, **given)  # type: ignore[arg-type]
     return np.asarray(Image.open(path).convert("RGB"))
 
 
 def test_same_bytes_again_and_other_bytes_for_another_title(tmp_path: Path) -> None:
-    units = (Channel("loss", "How wrong.", "nats"),)
+    units = {"a": (Channel("loss", "How wrong.", "nats"),)}
     for name, title in (("one", "x"), ("two", "x"), ("three", "y")):
         image = made(tmp_path / name, title, channels=units, waveform=tone(440), sample_rate=RATE)
         assert image.shape == (1000, 1600, 3)

@@ -1,4 +1,4 @@
-"""The first revision: the archive's id, takes, blocks, events, media, lineage, visits, proposals."""
+"""The first revision: the archive's id, takes, parts, blocks, events, media, lineage, visits, proposals."""
 
 from __future__ import annotations
 
@@ -29,7 +29,8 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     """To an empty database."""
-    for table in ("visits", "take_media", "take_parents", "events", "blocks", "takes", "proposals", "media", "archive"):
+    own = ("visits", "take_media", "take_parents", "events", "blocks", "parts")
+    for table in (*own, "takes", "proposals", "media", "archive"):
         op.drop_table(table)
 
 
@@ -69,8 +70,6 @@ def _takes() -> None:
         sa.Column("created", sa.DateTime(), nullable=False),
         sa.Column("updated", sa.DateTime(), nullable=False),
         sa.Column("seed", sa.BigInteger(), nullable=False),
-        sa.Column("rate", sa.Double(), nullable=False),
-        sa.Column("ticks", sa.BigInteger(), nullable=False),
         sa.Column("bytes", sa.BigInteger(), nullable=False),
         sa.Column("duration_s", sa.Double(), nullable=True),
         sa.Column("threads", sa.BigInteger(), nullable=False),
@@ -84,13 +83,24 @@ def _takes() -> None:
         sa.Column("inputs", sa.JSON(), nullable=False),
         sa.Column("versions", sa.JSON(), nullable=False),
         sa.Column("platform", sa.JSON(), nullable=False),
-        sa.Column("channels", sa.JSON(), nullable=False),
         sa.Column("piece", sa.JSON(), nullable=False),
         sa.ForeignKeyConstraint(["proposal_id"], ["proposals.id"], name="fk_takes_proposal_id"),
         sa.PrimaryKeyConstraint("id", name="pk_takes"),
     )
     op.create_index("ix_takes_piece_name_id", "takes", ["piece_name", "id"])
     op.create_index("ix_takes_status_id", "takes", ["status", "id"])
+    op.create_table(
+        "parts",
+        sa.Column("take_id", sa.String(length=36), nullable=False),
+        sa.Column("number", sa.BigInteger(), nullable=False),
+        sa.Column("name", sa.Text(), nullable=False),
+        sa.Column("rate", sa.Double(), nullable=False),
+        sa.Column("ticks", sa.BigInteger(), nullable=False),
+        sa.Column("signals_hash", sa.String(length=64), nullable=True),
+        sa.Column("channels", sa.JSON(), nullable=False),
+        sa.ForeignKeyConstraint(["take_id"], ["takes.id"], name="fk_parts_take_id", ondelete="CASCADE"),
+        sa.PrimaryKeyConstraint("take_id", "number", name="pk_parts"),
+    )
 
 
 def _blocks() -> None:
@@ -98,15 +108,19 @@ def _blocks() -> None:
         "blocks",
         sa.Column("take_id", sa.String(length=36), nullable=False),
         sa.Column("number", sa.BigInteger(), nullable=False),
+        sa.Column("part", sa.BigInteger(), nullable=False),
         sa.Column("first_tick", sa.BigInteger(), nullable=False),
         sa.Column("ticks", sa.BigInteger(), nullable=False),
         sa.Column("events", sa.BigInteger(), nullable=False),
         sa.Column("arrays", sa.String(length=64), nullable=True),
         sa.Column("payload", sa.LargeBinary(), nullable=False),
         sa.ForeignKeyConstraint(["arrays"], ["media.sha256"], name="fk_blocks_arrays"),
-        sa.ForeignKeyConstraint(["take_id"], ["takes.id"], name="fk_blocks_take_id", ondelete="CASCADE"),
+        sa.ForeignKeyConstraint(
+            ["take_id", "part"], ["parts.take_id", "parts.number"], name="fk_blocks_take_id_part", ondelete="CASCADE"
+        ),
         sa.PrimaryKeyConstraint("take_id", "number", name="pk_blocks"),
     )
+    op.create_index("ix_blocks_take_id_part_number", "blocks", ["take_id", "part", "number"])
     arrays = sa.text("arrays IS NOT NULL")
     op.create_index("ix_blocks_arrays", "blocks", ["arrays"], sqlite_where=arrays, postgresql_where=arrays)
     op.create_table(

@@ -1,0 +1,100 @@
+"""A desk, stretch by stretch: banks of voices side by side, then the groups in the order of their flow, then the mix.
+
+Everything is summed in the order of the score, so that a mix is the same, bit for bit, whoever played its voices.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Generator
+from contextlib import closing
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sonify.desk import MIX, Desk
+from sonify.graph import Return, Strips
+from sonify.workers import RenderError, Work, play, play_apart
+
+#: Voices of a bank: enough to be worth a graph, few enough that their tables stay in a processor's cache.
+_BANK = 8
+
+
+def banks(desk: Desk, solos: bool = False) -> tuple[Strips, ...]:
+    """The voices of a desk, cut into banks by their order alone."""
+    names, found = list(desk.voices), []
+    for first in range(0, len(names), _BANK):
+        voices = {name: desk.voices[name] for name in names[first : first + _BANK]}
+        used = {way for voice in voices.values() for way in (voice.into, *voice.sends)}
+        ways = tuple(way for way in (MIX, *desk.groups) if way in used)
+        found.append(Strips(voices, ways, first, solos))
+    return tuple(found)
+
+
+def mixdown(
+    desk: Desk, duration: float, sample_rate: int, stretch: int, stems: bool, processes: int
+) -> Generator[dict[str, NDArray[np.float32]]]:
+    """The mix and, where they are asked for, the stems: name → [samples, 2], `stretch` samples at a time.
+
+    Parameters
+    ----------
+    desk : Desk
+    duration : float
+        Seconds.
+    sample_rate : int
+    stretch : int
+        A whole number of 100 ms.
+    stems : bool
+        Whether voices are given too; groups always are.
+    processes : int
+        Most processes to spawn; none below 2.
+
+    Raises
+    ------
+    RenderError
+        If a sound is not finite, or a process dies.
+    """
+    total = round(duration * sample_rate)
+    stretches = tuple(min(stretch, total - start) for start in range(0, total, stretch))
+    work = Work(banks(desk, stems), duration, sample_rate, stretches)
+    processes = min(processes, len(work.banks))
+    returns = {
+        name: Return(group, duration, sample_rate, len(desk.voices) + i)
+        for i, (name, group) in enumerate(desk.groups.items())
+    }
+    with closing(play_apart(work, processes) if processes > 1 else play(work)) as sounds:
+        for number, samples in enumerate(stretches):
+            sums = {way: np.zeros((samples, 2), dtype=np.float32) for way in (MIX, *desk.groups)}
+            tracks = {MIX: sums[MIX]}
+            for i, strips in enumerate(work.banks):
+                sound = next(sounds)
+                if not np.isfinite(sound).all():
+                    raise _not_finite(f"voice {_culprit(work, i, number)}")
+                for track, way in enumerate(strips.ways):
+                    sums[way] += sound[:, track]
+                if stems:
+                    tracks |= {name: sound[:, len(strips.ways) + k] for k, name in enumerate(strips.voices)}
+            for name, group in desk.groups.items():
+                sound = returns[name].run(samples, sums[name])
+                if not np.isfinite(sound).all():
+                    raise _not_finite(f"group {name}")
+                tracks[name] = sound[:, 0]
+                for track, way in enumerate((group.into, *group.sends)):
+                    sums[way] += sound[:, track]
+            yield tracks
+    for graph in returns.values():
+        graph.close()
+
+
+def _culprit(work: Work, bank: int, stretch: int) -> str:
+    """The voice of a bank that is not finite in a stretch, found by playing it again with each on a track."""
+    strips = replace(work.banks[bank], solos=True)
+    again = play(replace(work, banks=(strips,), stretches=work.stretches[: stretch + 1]))
+    (sound,) = deque(again, maxlen=1)
+    broken = np.argwhere(~np.isfinite(sound[:, len(strips.ways) :]))[0, 1]
+    return list(strips.voices)[int(broken)]
+
+
+def _not_finite(what: str) -> RenderError:
+    return RenderError(f"{what} made a sound that is not finite: narrow the ranges of its lanes")

@@ -1,0 +1,79 @@
+"""Looking: sources, pieces, takes."""
+
+from __future__ import annotations
+
+import click
+
+from studio.commands.options import JSON, opened
+from studio.console import columns, emit
+
+
+@click.command()
+@click.argument("name", required=False)
+@JSON
+def sources(name: str | None, as_json: bool) -> None:
+    """List sources, or the channels, controls and references of one."""
+    from studio.catalogue import source_card, source_list
+
+    if name:
+        card = source_card(name)
+        emit(card.data if as_json else card.text, as_json)
+    else:
+        rows = source_list()
+        emit(rows if as_json else columns(rows, ["name", "about"]), as_json)
+
+
+@click.command()
+@click.argument("name", required=False)
+@click.option("--toml", is_flag=True, help="Print the piece as a file for editing.")
+@JSON
+def pieces(name: str | None, toml: bool, as_json: bool) -> None:
+    """List pieces, or show one; --toml prints it for editing."""
+    from studio.catalogue import piece_card, piece_list, piece_toml
+
+    if not name:
+        if toml:
+            raise click.UsageError("--toml needs the name of a piece: descant pieces NAME --toml")
+        rows = piece_list()
+        emit(rows if as_json else columns(rows, ["name", "title", "seconds"]), as_json)
+    elif toml:
+        click.echo(piece_toml(name), nl=False)
+    else:
+        card = piece_card(name)
+        emit(card.data if as_json else card.text, as_json)
+
+
+@click.command()
+@click.option("--limit", type=click.IntRange(1, 1_000_000), default=20, show_default=True)
+@click.option("--offset", type=click.IntRange(0, 1_000_000_000), default=0)
+@click.option("--status", type=click.Choice(["running", "done", "interrupted", "failed"]))
+@click.option("--piece", help="Only takes of this piece.")
+@JSON
+@click.pass_context
+def takes(
+    context: click.Context, limit: int, offset: int, status: str | None, piece: str | None, as_json: bool
+) -> None:
+    """List takes, newest first."""
+    from studio.catalogue import take_list
+
+    with opened(context, create=False) as archive:
+        rows = take_list(archive, limit=limit, offset=offset, status=status, piece=piece)
+    if as_json:
+        emit(rows, True)
+    elif rows:
+        emit(columns(rows, ["id", "piece", "seed", "status", "duration_s", "created"]), False)
+    else:
+        emit("no takes yet: descant compose digits --seed 1", False)
+
+
+@click.command()
+@click.argument("take")
+@JSON
+@click.pass_context
+def show(context: click.Context, take: str, as_json: bool) -> None:
+    """Show a take: what it is, its files, its lineage, who attended it."""
+    from studio.catalogue import take_card
+
+    with opened(context, create=False) as archive:
+        card = take_card(archive, take)
+    emit(card.data if as_json else card.text, as_json)

@@ -1,0 +1,194 @@
+"""Making takes: composing, listening, going on, steering."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from studio.commands.options import JSON, QUIET, SEED, Finite, opened
+from studio.console import Bar, emit
+
+if TYPE_CHECKING:
+    from db.records import Retention
+    from pieces.piece import Piece
+    from studio.plan import Plan
+
+
+@click.command()
+@click.argument("piece")
+@SEED
+@click.option(
+    "--set", "settings", multiple=True, metavar="PART.CONTROL=VALUE", help="Set a control before the first tick."
+)
+@click.option("--ticks", type=click.IntRange(1, 100_000_000), help="Longest length in ticks.")
+@click.option("--duration", type=Finite(0.01, 86_400), help="Longest length in seconds.")
+@click.option("--out", type=click.Path(path_type=Path, file_okay=False), help="Folder for the files.")
+@click.option("--stems", is_flag=True, help="Write every voice as a file of its own.")
+@click.option("--video", is_flag=True, help="Make a film: picture and sound in step.")
+@click.option("--scratch", is_flag=True, help="Keep the take only for a while.")
+@QUIET
+@click.pass_context
+def compose(
+    context: click.Context,
+    piece: str,
+    seed: int,
+    settings: tuple[str, ...],
+    ticks: int | None,
+    duration: float | None,
+    out: Path | None,
+    stems: bool,
+    video: bool,
+    scratch: bool,
+    quiet: bool,
+) -> None:
+    """Perform PIECE headless, faster than real time, and keep it as a take."""
+    from pieces.piece import find_piece
+    from studio.plan import plan
+
+    if ticks and duration:
+        raise click.UsageError("--ticks and --duration are two ways to say one thing: give one")
+    found, base = find_piece(piece)
+    planned = plan(piece, _lengthened(found.with_controls(_settings(settings)), ticks, duration), base)
+    formats = ("wav", "png", "mp4") if video else ("wav", "png")
+    retention: Retention = "scratch" if scratch else "kept"
+    _perform(context, planned, seed, out, formats, stems=stems, retention=retention, quiet=quiet)
+
+
+def _lengthened(piece: Piece, ticks: int | None, duration: float | None) -> Piece:
+    """The piece with another longest length for its parts."""
+    from pieces.form import shortened
+
+    if duration is not None:
+        return shortened(piece, duration)
+    if ticks is None:
+        return piece
+    if len(piece.parts) > 1:
+        raise click.UsageError(f"--ticks {ticks}: the piece has {len(piece.parts)} parts: give --duration in seconds")
+    return piece.with_values({f"parts.{part}.ticks": ticks for part in piece.parts})
+
+
+def _perform(
+    context: click.Context,
+    planned: Plan,
+    seed: int,
+    out: Path | None,
+    formats: tuple[str, ...],
+    *,
+    stems: bool = False,
+    retention: Retention = "kept",
+    quiet: bool = False,
+) -> None:
+    """Perform a plan, make what `formats` asks for, write it into `out` if there is one, and say where it is."""
+    from studio.catalogue import take_files
+    from studio.compose import compose as perform
+    from studio.files import check_folder, export
+    from studio.rendering import make
+    from studio.rendering import stems as rendered_stems
+
+    if out:
+        check_folder(out)
+    with opened(context) as archive, Bar(quiet) as bar:
+        take_id = perform(archive, planned, seed, retention=retention, progress=bar)
+        make(archive, take_id, formats, bar)
+        if stems:
+            rendered_stems(archive, take_id, bar)
+        written = export(archive, take_id, out, formats, stems=stems) if out else []
+        bar.close()
+        click.echo(take_id if quiet else take_files(archive, take_id, written))
+
+
+def _settings(settings: tuple[str, ...]) -> dict[str, Any]:
+    values: dict[str, Any] = {}
+    for setting in settings:
+        name, equals, text = setting.partition("=")
+        if not equals or not name:
+            raise click.UsageError(f"--set {setting}: write it as part.control=value")
+        values[name.strip()] = _number(text.strip())
+    return values
+
+
+def _number(text: str) -> float | int | str:
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return text
+
+
+@click.command()
+@click.argument("series", type=click.Path(path_type=Path))
+@click.option("--column", "chosen", multiple=True, metavar="C", help="Only this column (may be repeated).")
+@click.option("--range", "span", default="A2..A5", show_default=True, help="Notes or hertz: C3..C6, 200hz..1600hz.")
+@click.option("--duration", type=Finite(0.5, 3600), default=30.0, show_default=True, help="Seconds.")
+@click.option("--out", type=click.Path(path_type=Path, file_okay=False), help="Folder for the files.")
+@QUIET
+@click.pass_context
+def listen(
+    context: click.Context,
+    series: Path,
+    chosen: tuple[str, ...],
+    span: str,
+    duration: float,
+    out: Path | None,
+    quiet: bool,
+) -> None:
+    """Hear a CSV, Parquet, JSONL or NPZ file, one voice a column."""
+    from pieces.series import series_piece
+    from studio.plan import plan
+
+    low, dots, high = span.partition("..")
+    if not (dots and low and high):
+        raise click.UsageError(f"--range {span}: write it as C3..C6 or 200hz..1600hz")
+    piece = series_piece(series, list(chosen) or None, low, high, duration)
+    planned = plan(series.name, piece, Path.cwd())
+    _perform(context, planned, 0, out, ("wav",), quiet=quiet)
+
+
+@click.command()
+@click.argument("take")
+@QUIET
+@click.pass_context
+def resume(context: click.Context, take: str, quiet: bool) -> None:
+    """Go on with an interrupted or failed take."""
+    from studio.catalogue import take_files
+    from studio.compose import resume as go_on
+    from studio.rendering import sheet
+
+    with opened(context, create=False) as archive, Bar(quiet) as bar:
+        take_id = archive.take(take).id
+        go_on(archive, take_id, bar)
+        sheet(archive, take_id, bar)
+        bar.close()
+        click.echo(take_id if quiet else take_files(archive, take_id, []))
+
+
+@click.command()
+@click.argument("piece")
+@click.option("--audience", default="listener", show_default=True, help="Who attends.")
+@click.option("--steerer", default="gp", show_default=True, help="How the next piece is proposed: gp, random.")
+@click.option("--rounds", type=click.IntRange(1, 1000), default=3, show_default=True)
+@SEED
+@QUIET
+@JSON
+@click.pass_context
+def steer(
+    context: click.Context, piece: str, audience: str, steerer: str, rounds: int, seed: int, quiet: bool, as_json: bool
+) -> None:
+    """Close the loop: take, artefact, visit, proposal, next take."""
+    from pieces.piece import find_piece
+    from studio.audience.loop import steer as run
+    from studio.catalogue import round_text
+
+    found, base = find_piece(piece)
+    done = []
+    with opened(context) as archive, Bar(quiet or as_json) as bar:
+        for step in run(archive, piece, found, base, audience, steerer, rounds, seed, bar):
+            done.append(step)
+            if not as_json:
+                bar.close()
+                click.echo(round_text(step))
+    if as_json:
+        emit([step.to_json() for step in done], True)

@@ -1,0 +1,186 @@
+"""A performance in real time without a screen: MIDI and OSC in, OSC out."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from pieces.form import Stretch
+from pieces.piece import PieceError
+from pieces.signals import DescantError, Event, FrameBlock
+from pieces.source import nearest
+from studio.performance import Performance
+from studio.plan import Plan
+
+if TYPE_CHECKING:
+    from sonify.clock import ClockFollower
+    from sonify.incoming import Inbox, TimedEvent
+    from sonify.osc import OscOut
+
+#: Seconds between two looks at an outer clock.
+_LOOK = 0.005
+
+
+@dataclass
+class Hall:
+    """A `studio.conductor.Stage`: it keeps the time, gives what comes in to whom it concerns, and sends out.
+
+    Attributes
+    ----------
+    plan : Plan
+    inbox : Inbox
+        What comes in.
+    out : OscOut, optional
+        Where every channel, lane and event goes.
+    clock : ClockFollower, optional
+        Another machine's clock: while it runs, its beats are ours.
+    controllers : mapping
+        MIDI controller number → ``(part, control)``.
+    notice : callable
+        Told in one line what came in and could not be used.
+    """
+
+    plan: Plan
+    inbox: Inbox
+    out: OscOut | None = None
+    clock: ClockFollower | None = None
+    controllers: Mapping[int, tuple[str, str]] = field(default_factory=dict)
+    notice: Callable[[str], None] = lambda line: None
+    grain: float = 0.25
+
+    def __post_init__(self) -> None:
+        self._began: float | None = None
+        self._stopped = False
+        self._lanes = None if self.out is None else _LiveLanes(self.plan)
+
+    def wait(self, stretch: Stretch, performances: Mapping[str, Performance]) -> None:
+        """Wait for the time of a stretch; Ctrl-C ends a piece that has no written end, and keeps the take whole."""
+        try:
+            self._wait(stretch)
+        except KeyboardInterrupt:
+            if self.plan.piece.sections:
+                raise
+            self._stopped = True
+            for performance in performances.values():
+                performance.stop()
+        for event in self.inbox.drain():
+            try:
+                self._give(event, performances)
+            except DescantError as error:
+                self.notice(str(error))
+
+    def _wait(self, stretch: Stretch) -> None:
+        now = time.monotonic()
+        if self._began is None:
+            self._began = now - stretch.seconds
+        while not self._stopped and self.clock is not None and self.clock.tempo is not None:
+            beat = self.clock.beat(time.monotonic())
+            if beat is None or beat >= stretch.beat:
+                self._began = time.monotonic() - stretch.seconds
+                return
+            time.sleep(_LOOK)
+        if not self._stopped:
+            time.sleep(max(0.0, self._began + stretch.seconds - time.monotonic()))
+
+    def hear(self, part: str, block: FrameBlock) -> None:
+        """Send out what a part emits, and the lanes that follow from it."""
+        if self.out is not None:
+            self.out.frames(part, block, rate=self.plan.piece.rate(part))
+            assert self._lanes is not None
+            for voice, values in self._lanes.at(part, block).items():
+                self.out.voice(voice, values)
+
+    def _give(self, event: TimedEvent, performances: Mapping[str, Performance]) -> None:
+        if event.kind == "set":
+            part, control = str(event.data.get("part")), str(event.data.get("control"))
+            if part not in performances:
+                raise PieceError(f"set {part}/{control}: no part {part!r}{nearest(part, performances)}")
+            performances[part].set(control, event.data.get("value"))
+        elif event.kind == "control":
+            if (target := self.controllers.get(int(event.data["cc"]))) is not None:
+                part, control = target
+                declared = next(c for c in performances[part].source.controls if c.name == control)
+                performances[part].set(control, declared.value(float(event.data["value"])))
+        else:
+            kind, data = heard_as(event)
+            for performance in performances.values():
+                if kind in performance.source.listens:
+                    performance.send(kind, data)
+
+
+class _LiveLanes:
+    """Lanes as they would be heard, by declared ranges: a take's own range is not known before its end."""
+
+    def __init__(self, plan: Plan) -> None:
+        self._plan = plan
+        self._resolved: Any = None
+
+    def at(self, part: str, block: FrameBlock) -> dict[str, dict[str, float]]:
+        """Voice → lane → value, of the lanes that follow `part`, at the end of a block."""
+        from sonify.mapping import apply
+        from sonify.resolve import ResolvedMapping, declared_stats, resolve
+
+        if self._resolved is None:
+            channels = {p: {c.name: c for c in player.source.channels} for p, player in self._plan.players.items()}
+            if not all(channels.values()):
+                return {}
+            self._resolved = resolve(self._plan.score, declared_stats(self._plan.score, channels), channels)
+        found: dict[str, dict[str, float]] = {}
+        for voice in self._resolved.voices:
+            for name, lane in {**voice.lanes, "pan": voice.pan}.items():
+                if isinstance(lane, ResolvedMapping) and lane.place.part == part and block.ticks:
+                    value = block.arrays[lane.place.name][(-1, *lane.place.index)]
+                    found.setdefault(voice.name, {})[name] = float(apply(lane, float(value)))
+        return found
+
+
+def heard_as(event: TimedEvent) -> tuple[str, dict[str, Any]]:
+    """An event as sources know it: a key let go is a note of velocity 0."""
+    if event.kind in ("note", "note_off"):
+        velocity = 0.0 if event.kind == "note_off" else float(event.data["velocity"])
+        return "note", {"midi": int(event.data["midi"]), "velocity": velocity}
+    return event.kind, dict(event.data)
+
+
+def script(plan: Plan, events: Sequence[TimedEvent]) -> dict[str, list[Event]]:
+    """Events of a file as they are given to the parts that listen to them, at their ticks.
+
+    Raises
+    ------
+    PieceError
+        If no part listens to any of them.
+    """
+    given: dict[str, list[Event]] = {}
+    for event in events:
+        kind, data = heard_as(event)
+        for part, player in plan.players.items():
+            if kind in player.source.listens:
+                tick = round(event.seconds * plan.piece.rate(part))
+                given.setdefault(part, []).append(Event(tick, kind, data, given=True))
+    if not given:
+        listens = sorted({kind for player in plan.players.values() for kind in player.source.listens})
+        raise PieceError(f"{plan.name}: none of the {len(events)} events is for it: it listens to {listens or 'none'}")
+    return given
+
+
+def parse_controllers(plan: Plan, given: Sequence[str]) -> dict[int, tuple[str, str]]:
+    """``"1=fit.learning_rate"`` → ``{1: ("fit", "learning_rate")}``; the part may be left out when there is one."""
+    found = {}
+    for text in given:
+        number, equals, name = text.partition("=")
+        part, _, control = name.rpartition(".")
+        part = part or next(iter(plan.players))
+        if not equals or not number.strip().isdigit() or int(number) > 127:
+            raise PieceError(f"--cc {text}: write it as NUMBER=part.control, the number from 0 to 127")
+        if part not in plan.players:
+            raise PieceError(f"--cc {text}: no part {part!r}{nearest(part, plan.players)}")
+        known = {c.name: c for c in plan.players[part].source.controls}
+        if control not in known or not known[control].live or known[control].range is None:
+            live = [c.name for c in known.values() if c.live and c.range is not None]
+            raise PieceError(
+                f"--cc {text}: {part} has no control {control!r} that a knob can turn{nearest(control, live)}"
+            )
+        found[int(number)] = (part, control)
+    return found
