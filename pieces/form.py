@@ -8,12 +8,13 @@ what happened; so the same code leads a performance and finds, from what was rec
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Generator, Mapping
 from dataclasses import dataclass
 from graphlib import CycleError, TopologicalSorter
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Discriminator, Field, Tag, model_validator
 
 from pieces.metre import Model, Tempo, TempoMap
 from pieces.source import nearest
@@ -30,16 +31,41 @@ _SLACK = 1e-6
 
 
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
-#: A number, or two: from the first at the section's beginning to the second at its end.
-Ramp = float | tuple[float, float]
-#: ``part.event`` or ``part.channel``.
-_DOTTED = r"^[a-z][a-z0-9_]*\.[A-Za-z_]\w*$"
+
+
+def _kind(given: Any) -> str:
+    if isinstance(given, list | tuple):
+        return "ramp"
+    return "coupling" if isinstance(given, dict | Coupling) else "choice" if isinstance(given, str) else "value"
+
+
+def _one_or_two(given: Any) -> str:
+    return "ramp" if isinstance(given, list | tuple) else "value"
+
+
+def _dotted(text: str) -> str:
+    """``part.event`` or ``part.channel``."""
+    if not re.fullmatch(r"[a-z][a-z0-9_]*\.[A-Za-z_]\w*", text):
+        raise ValueError("write it with its part in front, as in part.name")
+    return text
+
+
+Dotted = Annotated[str, AfterValidator(_dotted)]
+Decibels = Annotated[float, Field(ge=-100, le=24)]
+#: A number, or two: from the first at the section's beginning to the second at its end. Which of them is meant is told
+#: by hand, so that an error is about that one.
+Gain = Annotated[
+    Annotated[Decibels, Tag("value")] | Annotated[tuple[Decibels, Decibels], Tag("ramp")], Discriminator(_one_or_two)
+]
+Tempi = Annotated[
+    Annotated[Tempo, Tag("value")] | Annotated[tuple[Tempo, Tempo], Tag("ramp")], Discriminator(_one_or_two)
+]
 
 
 class Coupling(Model):
     """A control that follows a channel of another part: `domain` onto `range`, clipped, equal steps in `shape`."""
 
-    channel: str = Field(pattern=_DOTTED, description="part.channel, a scalar one")
+    channel: Dotted = Field(description="part.channel, a scalar one")
     domain: tuple[float, float]
     range: tuple[float, float]
     shape: Literal["linear", "log"] = "linear"
@@ -61,11 +87,20 @@ class Coupling(Model):
 
 
 def between(ends: tuple[float, float], u: float, shape: str = "linear") -> float:
-    """The value at `u` in 0..1 between two, equal steps in `shape`."""
+    """The value at `u` in 0..1 between two, equal steps in `shape`; never beyond them."""
     start, end = ends
-    if shape == "log" and start > 0 and end > 0:
-        return float(start * (end / start) ** u)
-    return float(start + u * (end - start))
+    log = shape == "log" and start > 0 and end > 0
+    value = start * (end / start) ** u if log else start + u * (end - start)
+    return float(min(max(value, min(ends)), max(ends)))  # rounding may not lead out of a control's range
+
+
+Change = Annotated[
+    Annotated[float, Tag("value")]
+    | Annotated[tuple[float, float], Tag("ramp")]
+    | Annotated[str, Tag("choice")]
+    | Annotated[Coupling, Tag("coupling")],
+    Discriminator(_kind),
+]
 
 
 class Warp(Model):
@@ -103,18 +138,18 @@ class Section(Model):
     """A stretch of the form.
 
     Without `bars` it lasts until its parts are over; with `until` it ends on the first bar line (or beat) after that
-    event, or when one of its parts is over, and after `bars` at the latest.
+    event, or after its part is over, and after `bars` at the latest.
     """
 
     name: str = Field(min_length=1)
     parts: tuple[str, ...] = Field(default=(), description="parts that are performed in it; default: all")
     bars: float | None = Field(default=None, gt=0, le=100_000)
-    until: str | None = Field(default=None, pattern=_DOTTED, description="part.event")
+    until: Dotted | None = Field(default=None, description="part.event")
     quantise: Literal["bar", "beat"] = "bar"
-    tempo: Tempo | tuple[Tempo, Tempo] | None = Field(default=None, description="default: the one before")
+    tempo: Tempi | None = Field(default=None, description="default: the one before")
     voices: tuple[str, ...] | None = Field(default=None, description="voices that sound in it; default: its parts' own")
-    gains: dict[str, Ramp] = Field(default_factory=dict, description="dB added to a voice or a group")
-    controls: dict[str, float | tuple[float, float] | str | Coupling] = Field(
+    gains: dict[str, Gain] = Field(default_factory=dict, description="dB added to a voice or a group")
+    controls: dict[Dotted, Change] = Field(
         default_factory=dict, description="part.control: a value, a ramp, or what it follows"
     )
     warp: dict[str, Warp] = Field(default_factory=dict, description="by part")
@@ -125,8 +160,11 @@ class Section(Model):
             raise ValueError(f"until {self.until!r} may never come: give 'bars', the longest length")
         if self.warp and self.bars is None:
             raise ValueError("a time-warp needs 'bars', the length that it fills")
-        if self.until and isinstance(self.tempo, tuple):
-            raise ValueError("a tempo that changes needs a known length: leave out 'until' or give one tempo")
+        if isinstance(self.tempo, tuple) and (self.until or self.bars is None):
+            raise ValueError("a tempo that changes needs a known length: give 'bars' without 'until', or one tempo")
+        for name, given in self.controls.items():
+            if isinstance(given, tuple) and self.bars is None:
+                raise ValueError(f"controls.{name} changes along the section: give it 'bars', its length")
         return self
 
 
@@ -139,8 +177,10 @@ class Stretch:
     section : Section
     first : bool
         Whether the section begins with it.
+    turns : bool
+        Whether the section's controls are to be set.
     at : float
-        Where the section stands at the stretch's beginning, 0..1, for what changes in it.
+        How far those that change have come: 0 the first time, 1 the last.
     beat, seconds : float
         The stretch's beginning.
     ticks : mapping
@@ -149,6 +189,7 @@ class Stretch:
 
     section: Section
     first: bool
+    turns: bool
     at: float
     beat: float
     seconds: float
@@ -223,15 +264,18 @@ class _Walker:
         self._set_tempo(section, start, longest)
         clocks, made = dict(self._clocks), dict(self._made)
         active = section.parts or tuple(self._piece.parts)
-        grain = min(_grain(section, bar), self._most)
         line = bar if section.quantise == "bar" else 1
-        first, due, done = True, False, False
-        while not done and self._beat < start + longest - _SLACK:
-            to = min(start + longest, self._beat + grain)
+        steps = [float(line)] if section.until else []
+        steps += [GRAIN] if any(isinstance(c, tuple | Coupling) for c in section.controls.values()) else []
+        turns = max(math.ceil(longest / GRAIN - _SLACK) - 1, 0) if math.isfinite(longest) else 0
+        due, done = False, False
+        while not done and self._beat < start + longest:
+            first, gone = self._beat == start, self._beat - start
+            to = _as_far(self._beat + self._most, [start + longest, *(start + _after(gone, s) for s in steps)])
             targets = {p: n for p in active if (n := self._target(p, section, start, clocks, made, to)) > self._made[p]}
-            at = (self._beat - start) / longest if math.isfinite(longest) else 0.0
-            report = yield Stretch(section, first, at, self._beat, float(self.tempi.seconds(self._beat)), targets)
-            first = False
+            at = min(round(gone / GRAIN) / turns, 1.0) if turns else 1.0
+            seconds = float(self.tempi.seconds(self._beat))
+            report = yield Stretch(section, first, first or _on(gone, GRAIN), at, self._beat, seconds, targets)
             self._over |= {p for p, n in targets.items() if report.ticks[p] < n}
             self._made.update(report.ticks)
             self._over |= {p for p in active if self._made[p] >= self._piece.parts[p].ticks}
@@ -240,7 +284,7 @@ class _Walker:
                 self._beat = self._end(active, start, clocks, bar, last) if done else to
             else:
                 due = due or self._until(section, report)
-                done = due and abs(math.remainder(to - start, line)) < _SLACK
+                done = due and _on(to - start, line)
                 self._beat = to
         for part in active:
             warp = section.warp.get(part)
@@ -300,13 +344,19 @@ class _Walker:
         return section.until in report.events or section.until.partition(".")[0] in self._over
 
 
-def _grain(section: Section, bar: int) -> float:
-    """Beats that are performed at once."""
-    if any(not isinstance(c, float | str) for c in section.controls.values()):
-        return GRAIN
-    if section.until is not None:
-        return float(bar if section.quantise == "bar" else 1)
-    return math.inf
+def _on(beats: float, step: float) -> bool:
+    return abs(math.remainder(beats, step)) < _SLACK
+
+
+def _after(beats: float, step: float) -> float:
+    """The next multiple of `step`."""
+    return step * (math.floor(beats / step + _SLACK) + 1)
+
+
+def _as_far(to: float, marks: list[float]) -> float:
+    """`to`, or the first of `marks` that is not after it."""
+    mark = min(marks)
+    return mark if mark < to + _SLACK else to
 
 
 def beat_of(part: Part, tempi: TempoMap, start: float, clock: float, tick: float) -> float:
@@ -333,8 +383,10 @@ def shortened(piece: Piece, seconds: float) -> Piece:
         if span.seconds[0] < seconds - 1e-9:
             end = min(float(form.tempi.beats(seconds)), span.beats[1])
             bars = (end - span.beats[0]) / piece.metre.beats
-            cut = end < span.beats[1] - _SLACK
-            sections.append(span.section.model_copy(update={"bars": bars}) if cut else span.section)
+            less: dict[str, Any] = {"bars": bars} if end < span.beats[1] - _SLACK else {}
+            if less and isinstance(span.section.tempo, tuple):
+                less["tempo"] = (span.section.tempo[0], form.tempi.tempo(end))
+            sections.append(span.section.model_copy(update=less))
     return piece.with_values({"sections": [s.model_dump(exclude_none=True) for s in sections]})
 
 
@@ -397,38 +449,44 @@ def check_form(piece: Piece) -> None:
                     raise ValueError(f"{said} names part {part!r}{nearest(part, piece.parts)}")
                 if part not in active:
                     raise ValueError(f"{at}: {field} names part {part!r}, which is not among its parts: add it")
-        _check_warps(section, active, played, names, at)
-        _check_couplings(section, piece, at)
+        _check_warps(section, played, names, at)
+        _check_changes(section, piece, played.union(active), at)
         if section.bars is None and any(piece.parts[p].ticks == LONGEST for p in active):
             endless = next(p for p in active if piece.parts[p].ticks == LONGEST)
-            raise ValueError(f"{at} never ends: give it 'bars', or the part {endless!r} 'ticks'")
-        played |= {p for p in active if p not in section.warp or section.warp[p].performs}
-        names[section.name] = active
+            either = (
+                f"{at} never ends: give it 'bars'" if piece.sections else "the piece never ends: give it 'sections'"
+            )
+            raise ValueError(f"{either}, or the part {endless!r} 'ticks'")
+        names[section.name] = tuple(p for p in active if p not in section.warp or section.warp[p].performs)
+        played.update(names[section.name])
 
 
-def _check_warps(
-    section: Section, active: tuple[str, ...], played: set[str], names: Mapping[str, tuple[str, ...]], at: str
-) -> None:
+def _check_warps(section: Section, played: set[str], names: Mapping[str, tuple[str, ...]], at: str) -> None:
     for part, warp in section.warp.items():
         if not warp.performs and part not in played:
             raise ValueError(f"{at}: warp.{part} = {warp.kind!r}: nothing of {part} was performed before")
         if warp.of is not None and part not in names.get(warp.of, ()):
-            raise ValueError(f"{at}: warp.{part}.of = {warp.of!r}: no earlier section of that name with {part} in it")
+            raise ValueError(f"{at}: warp.{part}.of = {warp.of!r}: no earlier section of that name performs {part}")
     if section.until and section.until.partition(".")[0] in section.warp:
         raise ValueError(f"{at}: until {section.until!r}: that part is warped here, so it cannot end the section")
 
 
-def _check_couplings(section: Section, piece: Piece, at: str) -> None:
-    """See that no control follows, over others or at once, what it changes itself."""
+def _check_changes(section: Section, piece: Piece, begun: set[str], at: str) -> None:
+    """See that controls can change as they are to, and follow nobody who, over others or at once, follows them."""
     drives: dict[str, set[str]] = {}
     for control, given in section.controls.items():
-        if "." not in control:
-            raise ValueError(f"{at}: controls.{control}: write it as part.control")
+        part, warp = control.partition(".")[0], section.warp.get(control.partition(".")[0])
+        if warp is not None and not (warp.performs and isinstance(given, float | str)):
+            can = "can only be set to one value" if warp.performs else "cannot be set"
+            raise ValueError(f"{at}: controls.{control}: {can} where {part} is warped ({warp.kind!r})")
         if isinstance(given, Coupling):
             leader = given.channel.partition(".")[0]
             if leader not in piece.parts:
                 raise ValueError(f"{at}: controls.{control}: no part {leader!r}{nearest(leader, piece.parts)}")
-            drives.setdefault(control.partition(".")[0], set()).add(leader)
+            if leader not in begun or leader in section.warp:
+                why = "is warped in it" if leader in section.warp else "has not begun"
+                raise ValueError(f"{at}: controls.{control} cannot follow {given.channel}: {leader} {why}")
+            drives.setdefault(part, set()).add(leader)
     try:
         TopologicalSorter(drives).prepare()
     except CycleError as error:

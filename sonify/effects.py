@@ -71,10 +71,25 @@ def linear(decibels: Lane) -> Lane:
     return np.asarray(10.0 ** (np.asarray(decibels) / 20))
 
 
+def slow(lane: Lane, most: Lane) -> Lane:
+    """A lane that follows another, moving by at most `most` a second."""
+    values = np.asarray(lane)
+    if values.ndim == 0:
+        return values
+    steps = np.broadcast_to(np.asarray(most) / CONTROL_RATE, values.shape)
+    if np.all(np.abs(np.diff(values)) <= steps[1:]):
+        return values
+    targets = zip(values[1:].tolist(), steps[1:].tolist(), strict=True)
+    moves = accumulate(targets, lambda now, to: now + min(max(to[0] - now, -to[1]), to[1]), initial=values[0])
+    return np.fromiter(moves, dtype=np.float64, count=len(values))
+
+
 class Filter(Effect):
     """A second-order filter whose coefficients are lanes.
 
-    Between two stable sets of coefficients all are stable, so that they may be interpolated and nothing blows up.
+    Between two stable sets of coefficients all are stable, so that they may be interpolated. But a resonance whose
+    frequency moves faster than it rings can be pumped up without end, so the period of the corner moves by at most
+    half a second over q each second: at q = 0.71, from 8 kHz to 200 Hz in 7 ms.
     Reference: R. Bristow-Johnson, "Cookbook formulae for audio equalizer biquad filter coefficients".
     """
 
@@ -83,8 +98,10 @@ class Filter(Effect):
 
     def controls(self, lanes: Mapping[str, Lane], sample_rate: int) -> dict[str, Lane]:
         """Coefficients of numerator (b) and denominator (a), the first of which is 1."""
-        w = 2 * np.pi * np.minimum(lanes[self.corner], 0.45 * sample_rate) / sample_rate
-        cosine, alpha = np.cos(w), np.sin(w) / (2 * np.asarray(lanes["q"]))
+        q = np.asarray(lanes["q"])
+        period = slow(1 / np.minimum(lanes[self.corner], 0.45 * sample_rate), 0.5 / q)
+        w = 2 * np.pi / (period * sample_rate)
+        cosine, alpha = np.cos(w), np.sin(w) / (2 * q)
         feedback = {"a1": -2 * cosine, "a2": 1 - alpha}
         found = dict(zip(("b0", "b1", "b2"), self.numerator(cosine, alpha), strict=True)) | feedback
         return {name: np.asarray(value / (1 + alpha)) for name, value in found.items()}
@@ -173,7 +190,7 @@ class Delay(Effect):
         spread, feedback = np.asarray(lanes["spread"]), np.asarray(lanes["feedback"])
         left, right = (np.sqrt(2) * wave(np.pi / 4 * (1 - spread)) for wave in (np.cos, np.sin))
         return {
-            "time": _slow(lanes["time"], _TAPE),
+            "time": slow(lanes["time"], _TAPE),
             "middle": (left + right) / 2,
             "shift": (left - right) / 2,
             "width": 1 - spread,
@@ -206,15 +223,6 @@ class Delay(Effect):
             pyo.Interp(left, pyo.Mix([common, different], voices=1), interp=controls["mix"]),
             pyo.Interp(right, pyo.Mix([common, pyo.Sig(different, mul=-1)], voices=1), interp=controls["mix"]),
         )
-
-
-def _slow(lane: Lane, most: float) -> Lane:
-    """A lane that follows another, moving by at most `most` a second: no faster can a tape head or a wall be moved."""
-    values, step = np.asarray(lane), most / CONTROL_RATE
-    if values.ndim == 0 or np.abs(np.diff(values)).max(initial=0.0) <= step:
-        return values
-    moves = accumulate(values.tolist(), lambda now, wanted: now + min(max(wanted - now, -step), step))
-    return np.fromiter(moves, dtype=np.float64, count=len(values))
 
 
 class Distortion(Effect):
@@ -313,11 +321,11 @@ class _Reverb(Effect):
 
     def controls(self, lanes: Mapping[str, Lane], sample_rate: int) -> dict[str, Lane]:
         """Decay as the network is told, corner of its low-pass, predelay and mix."""
-        decay = np.exp2(_slow(np.log2(lanes["decay"]), _WALLS))
+        decay = np.exp2(slow(np.log2(lanes["decay"]), _WALLS))
         return {
             "decay": decay * np.interp(np.log(decay), np.log(self._times), self._told),
             "cutoff": damped(lanes["damping"]),
-            "predelay": _slow(np.asarray(lanes["predelay"]) / 1000, _TAPE),
+            "predelay": slow(np.asarray(lanes["predelay"]) / 1000, _TAPE),
             "mix": lanes["mix"],
         }
 

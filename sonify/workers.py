@@ -70,9 +70,10 @@ def play_apart(work: Work, processes: int) -> Generator[Sound]:
             for i, strips in enumerate(work.banks):
                 yield _take(pipes[i % processes], (samples, strips.tracks, 2))
     except (EOFError, BrokenPipeError, ConnectionResetError):
-        wait([worker.sentinel for worker in workers], timeout=10.0)
-        codes = [str(worker.exitcode) for worker in workers if worker.exitcode is not None]
-        raise RenderError(f"a rendering process ended with code {', '.join(codes)}: render again") from None
+        ended = wait([worker.sentinel for worker in workers])
+        dead = next(worker for worker in workers if worker.sentinel in ended)
+        dead.join()  # its pipes close a little before it is over
+        raise RenderError(f"a rendering process ended with code {dead.exitcode}: render again") from None
     finally:
         for worker in workers:
             worker.terminate()
@@ -86,7 +87,7 @@ def reason(error: Exception) -> DescantError:
     if isinstance(error, DescantError):
         return error
     if isinstance(error, OSError) and error.filename:
-        return RenderError(f"{error.filename}: {error.strerror}")
+        return RenderError(f"{error.filename}: cannot be written: {error.strerror}")
     return RenderError(f"rendering failed: {type(error).__name__}: {error}")
 
 

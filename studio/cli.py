@@ -9,7 +9,7 @@ from types import FrameType
 
 import click
 
-from studio.commands import browse, keep, make, use
+from studio.commands import browse, keep, live, make, use
 
 
 @click.group(invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})
@@ -25,7 +25,7 @@ def descant(context: click.Context, archive: str | None) -> None:
 
 for verb in (
     *(browse.sources, browse.pieces, make.compose, make.listen, browse.takes, browse.show, use.play, use.replay),
-    *(make.resume, use.export, make.steer, keep.archive_group, keep.doctor),
+    *(live.perform, make.resume, use.export, make.steer, keep.archive_group, keep.doctor),
 ):
     descant.add_command(verb)
 

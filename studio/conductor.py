@@ -53,6 +53,8 @@ class Conductor:
         self._stage = stage
         self._happened: dict[str, dict[int, set[str]]] = {part: {} for part in performances}
         self._latest: dict[str, FrameBlock] = {}
+        #: Values of controls that their parts have not made a tick with yet.
+        self._wanted: dict[str, Value] = {}
 
     def __iter__(self) -> Iterator[tuple[str, FrameBlock]]:
         walking = walk(self._piece, math.inf if self._stage is None else self._stage.grain)
@@ -87,19 +89,21 @@ class Conductor:
         """Set what the section changes: values at its beginning, ramps and what follows a channel all along."""
         for name, given in stretch.section.controls.items():
             part, _, control = name.partition(".")
-            if part not in stretch.ticks:
-                continue
-            performance = self.performances[part]
-            declared = next(c for c in performance.source.controls if c.name == control)
+            declared = next(c for c in self.performances[part].source.controls if c.name == control)
             value: float | str | None = None
             if isinstance(given, Coupling):
-                value = self._followed(given)
+                value = self._followed(given) if stretch.turns else None
             elif isinstance(given, tuple):
-                value = between(given, stretch.at, declared.shape)
+                value = between(given, stretch.at, declared.shape) if stretch.turns else None
             elif stretch.first:
                 value = given
-            if value is not None and _rounded(declared, value) != performance.controls[control]:
-                performance.set(control, _rounded(declared, value), given=False)
+            if value is not None:
+                self._wanted[name] = _rounded(declared, value)
+        for name in [n for n in self._wanted if n.partition(".")[0] in stretch.ticks]:
+            part, _, control = name.partition(".")
+            value = self._wanted.pop(name)
+            if value != self.performances[part].controls[control]:
+                self.performances[part].set(control, value, given=False)
 
     def _followed(self, coupling: Coupling) -> float | None:
         part, _, channel = coupling.channel.partition(".")

@@ -8,14 +8,28 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
+from pieces.arrange import Arrangement
 from pieces.signals import DescantError
-from studio.rendering import Progress, film, heard, make, sheet, silent
+from studio.rendering import (
+    Progress,
+    film,
+    heard,
+    heard_channels,
+    make,
+    markers,
+    recorded,
+    scored,
+    sheet,
+    silent,
+)
 from studio.rendering import stems as rendered_stems
 
 if TYPE_CHECKING:
     from db.archive import Archive, TakeRecord
 
-FORMATS = ("wav", "flac", "mp4", "png", "csv", "parquet", "jsonl")
+FORMATS = ("wav", "flac", "mp4", "png", "csv", "parquet", "jsonl", "mid")
 
 
 def check_folder(folder: Path) -> Path:
@@ -36,12 +50,14 @@ def export(
     formats: Sequence[str],
     *,
     stems: bool = False,
+    mpe: bool = False,
     progress: Progress = silent,
 ) -> list[Path]:
     """Write a take's files into `folder`; returns their paths.
 
     ``wav`` is the mix in 32-bit float as it was rendered (with `stems`, one more file a voice), ``flac`` the same in
-    24 bit, ``mp4`` the film, ``png`` the sheet, ``csv``, ``parquet`` and ``jsonl`` the signals, a row per tick.
+    24 bit, ``mp4`` the film, ``png`` the sheet, ``csv``, ``parquet`` and ``jsonl`` the signals, a row per tick,
+    ``mid`` a Standard MIDI File of all voices (with `mpe`, for MIDI polyphonic expression).
     """
     take = archive.take(take_id)
     make(archive, take.id, formats, progress)
@@ -52,7 +68,7 @@ def export(
     for fmt in formats:
         path = folder / f"{stem}.{fmt}"
         try:
-            written += _write(archive, take, fmt, path)
+            written += _write(archive, take, fmt, path, mpe)
             for voice, made in voices.items() if fmt == "wav" else ():
                 written.append(folder / f"{stem}-stem-{voice}.wav")
                 shutil.copyfile(made, written[-1])
@@ -61,7 +77,19 @@ def export(
     return written
 
 
-def _write(archive: Archive, take: TakeRecord, fmt: str, path: Path) -> list[Path]:
+def tempo_changes(played: Arrangement) -> list[tuple[float, float]]:
+    """Seconds and beats a minute of every tempo, as a MIDI file has them: a tempo that moves, once a beat."""
+    found = {}
+    for start, end in (sounding.seconds for sounding in played.sections):
+        first, last = played.tempi.beats([start, end]).tolist()
+        beats = first + np.arange(max(np.ceil(last - first), 1))
+        for beat, seconds in zip(beats.tolist(), played.tempi.seconds(beats).tolist(), strict=True):
+            found[seconds] = played.tempi.tempo(beat + 1e-9)
+    changes = sorted(found.items())
+    return [now for before, now in zip([(0.0, 0.0), *changes], changes, strict=False) if now[1] != before[1]]
+
+
+def _write(archive: Archive, take: TakeRecord, fmt: str, path: Path, mpe: bool) -> list[Path]:
     """Write one format; the signals of several parts make a file each."""
     if fmt in ("csv", "parquet", "jsonl"):
         from db.export import export_signals
@@ -71,7 +99,15 @@ def _write(archive: Archive, take: TakeRecord, fmt: str, path: Path) -> list[Pat
         for part, file in paths.items():
             export_signals(archive, take.id, fmt, file, part)
         return list(paths.values())
-    if fmt == "flac":
+    if fmt == "mid":
+        from sonify.midi import write_midi
+
+        desk, played, _ = scored(archive, take, recorded(archive, take, heard_channels(take)))
+        tempi, bar = tempo_changes(played), played.bar
+        write_midi(
+            desk, path, duration=played.duration, tempi=tempi, beats_per_bar=bar, markers=markers(played), mpe=mpe
+        )
+    elif fmt == "flac":
         import soundfile
 
         audio, rate = soundfile.read(heard(archive, take), dtype="float32", always_2d=True)

@@ -279,20 +279,15 @@ def guides(
 
 def take_guides(archive: Archive, take_id: str, folder: Path, *, legend: bool, marks: float | None) -> list[Path]:
     """`guides` of a recorded take, named as `studio.files.export` names its files."""
-    from pieces.arrange import arrange
     from pieces.piece import parse_piece
-    from sonify.resolve import resolve, take_stats
-    from sonify.score import parse_score
     from studio.rendering import heard as mix_of
-    from studio.rendering import heard_channels, recorded, samples
+    from studio.rendering import heard_channels, recorded, samples, scored
 
     take = archive.take(take_id)
-    piece = parse_piece(take.piece, f"take {take.id}")
-    score = parse_score(piece.score, f"take {take.id}")
-    frames = recorded(archive, take, heard_channels(take))
+    _, played, resolved = scored(archive, take, recorded(archive, take, heard_channels(take)))
     channels = {part: {c.name: c for c in record.channels} for part, record in take.parts.items()}
-    resolved = resolve(score, take_stats(score, channels, frames), take.parts)
-    heard = Heard(resolved, arrange(piece, frames, take.seed), channels, piece.master, samples(archive, take))
+    master = parse_piece(take.piece, f"take {take.id}").master
+    heard = Heard(resolved, played, channels, master, samples(archive, take))
     mix = mix_of(archive, take)
     assert take.render is not None
     stem = f"{Path(take.piece_name).stem}-{take.id}"

@@ -17,6 +17,7 @@ from studio.plan import Plan
 if TYPE_CHECKING:
     from sonify.clock import ClockFollower
     from sonify.incoming import Inbox, TimedEvent
+    from sonify.midi_in import MidiIn
     from sonify.osc import OscOut
 
 #: Seconds between two looks at an outer clock.
@@ -32,6 +33,8 @@ class Hall:
     plan : Plan
     inbox : Inbox
         What comes in.
+    port : MidiIn, optional
+        Looked after: when it is gone its notes end, and the performance goes on.
     out : OscOut, optional
         Where every channel, lane and event goes.
     clock : ClockFollower, optional
@@ -45,6 +48,7 @@ class Hall:
     plan: Plan
     inbox: Inbox
     out: OscOut | None = None
+    port: MidiIn | None = None
     clock: ClockFollower | None = None
     controllers: Mapping[int, tuple[str, str]] = field(default_factory=dict)
     notice: Callable[[str], None] = lambda line: None
@@ -53,7 +57,8 @@ class Hall:
     def __post_init__(self) -> None:
         self._began: float | None = None
         self._stopped = False
-        self._lanes = None if self.out is None else _LiveLanes(self.plan)
+        self._lanes = _LiveLanes(self.plan)
+        self._checked = 0.0
 
     def wait(self, stretch: Stretch, performances: Mapping[str, Performance]) -> None:
         """Wait for the time of a stretch; Ctrl-C ends a piece that has no written end, and keeps the take whole."""
@@ -65,11 +70,21 @@ class Hall:
             self._stopped = True
             for performance in performances.values():
                 performance.stop()
+        self._look_after_port()
         for event in self.inbox.drain():
             try:
                 self._give(event, performances)
             except DescantError as error:
                 self.notice(str(error))
+
+    def _look_after_port(self) -> None:
+        if self.port is not None and time.monotonic() - self._checked > 1.0:
+            self._checked = time.monotonic()
+            try:
+                self.port.check()
+            except DescantError as error:
+                self.notice(f"{error}; the performance goes on without it")
+                self.port = self.clock = None
 
     def _wait(self, stretch: Stretch) -> None:
         now = time.monotonic()
@@ -88,7 +103,6 @@ class Hall:
         """Send out what a part emits, and the lanes that follow from it."""
         if self.out is not None:
             self.out.frames(part, block, rate=self.plan.piece.rate(part))
-            assert self._lanes is not None
             for voice, values in self._lanes.at(part, block).items():
                 self.out.voice(voice, values)
 

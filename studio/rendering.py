@@ -21,7 +21,9 @@ from pieces.signals import DescantError, Frames
 
 if TYPE_CHECKING:
     from db.archive import Archive, TakeRecord
+    from sonify.desk import Desk
     from sonify.render import Rendering
+    from sonify.resolve import ResolvedScore
     from studio.pictures.scene import Scene
 
 FILM_FPS = 30
@@ -88,8 +90,16 @@ def mix(archive: Archive, take_id: str, progress: Progress = silent) -> float:
 
 def sound(archive: Archive, take: TakeRecord, frames: Mapping[str, Frames], folder: Path, *, stems: bool) -> Rendering:
     """The final mix of recorded frames: a pure function of frames, piece and the sound files that voices play."""
-    from sonify.lanes import lanes
     from sonify.render import render
+
+    master = parse_piece(take.piece, f"take {take.id}").master
+    desk, played = scored(archive, take, frames)[:2]
+    return render(desk, played.duration + master.tail, master, folder, stems, markers=markers(played))
+
+
+def scored(archive: Archive, take: TakeRecord, frames: Mapping[str, Frames]) -> tuple[Desk, Arrangement, ResolvedScore]:
+    """What voices and groups do in a take, the take in the time of its piece, and its score with all domains known."""
+    from sonify.lanes import lanes
     from sonify.resolve import resolve, take_stats
     from sonify.score import parse_score
 
@@ -98,8 +108,7 @@ def sound(archive: Archive, take: TakeRecord, frames: Mapping[str, Frames], fold
     channels = {part: {c.name: c for c in record.channels} for part, record in take.parts.items()}
     resolved = resolve(score, take_stats(score, channels, frames), take.parts)
     played = arrange(piece, frames, take.seed)
-    desk = lanes(resolved, played, piece.master.tail, samples(archive, take))
-    return render(desk, played.duration + piece.master.tail, piece.master, folder, stems, markers=markers(played))
+    return lanes(resolved, played, piece.master.tail, samples(archive, take)), played, resolved
 
 
 def samples(archive: Archive, take: TakeRecord) -> dict[str, Path]:

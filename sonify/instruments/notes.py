@@ -97,6 +97,6 @@ def fades(length: int, attack: int, release: int) -> Floats:
     return np.asarray((0.5 - 0.5 * np.cos(np.pi * rise)) * (0.5 - 0.5 * np.cos(np.pi * fall)))
 
 
-def unlike_a_click(frequency: Floats) -> Floats:
+def unlike_a_click(frequency: Floats | float) -> Floats:
     """Gain that fades partials out below `HIGHEST`."""
     return np.asarray(np.clip((HIGHEST - frequency) / 3000.0, 0.0, 1.0))

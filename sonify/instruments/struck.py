@@ -26,6 +26,7 @@ from sonify.instruments.base import (
     level,
     pitch,
 )
+from sonify.instruments.notes import unlike_a_click
 
 #: Resonators of a voice: this many notes ring together, or as many as start at once, up to the most.
 _BANK, _MOST = 6, 16
@@ -70,7 +71,8 @@ class Struck(Instrument):
         f0[span] = fundamental
         for row, (ratio, weight, share) in zip(amplitudes, self.modes, strict=True):
             colour = 2 * note.values["brightness"] if ratio > 1 else 1.0
-            gain = strength * weight * colour * below_nyquist(ratio * fundamental, sample_rate)
+            audible = below_nyquist(fundamental, sample_rate) if ratio <= 1 else unlike_a_click(ratio * fundamental)
+            gain = strength * weight * colour * audible
             decay = np.exp(-np.log(1000) * time / (note.values["decay"] * share))
             row[span] = gain * envelope * decay
 

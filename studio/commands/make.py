@@ -13,7 +13,14 @@ from studio.console import Bar, emit
 if TYPE_CHECKING:
     from db.records import Retention
     from pieces.piece import Piece
+    from studio.compose import Given
+    from studio.conductor import Stage
     from studio.plan import Plan
+
+LEGEND = click.option("--legend", is_flag=True, help="Write a sounded legend, a caption and a timing table.")
+MARKS = click.option(
+    "--marks", type=Finite(0.1, 3600), metavar="SECONDS", help="Write the mix with a soft tick every so many seconds."
+)
 
 
 @click.command()
@@ -26,6 +33,9 @@ if TYPE_CHECKING:
 @click.option("--duration", type=Finite(0.01, 86_400), help="Longest length in seconds.")
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), help="Folder for the files.")
 @click.option("--stems", is_flag=True, help="Write every voice as a file of its own.")
+@LEGEND
+@MARKS
+@click.option("--midi", type=click.Path(path_type=Path), metavar="FILE.mid", help="Notes and pedals to give its parts.")
 @click.option("--video", is_flag=True, help="Make a film: picture and sound in step.")
 @click.option("--scratch", is_flag=True, help="Keep the take only for a while.")
 @QUIET
@@ -39,6 +49,9 @@ def compose(
     duration: float | None,
     out: Path | None,
     stems: bool,
+    legend: bool,
+    marks: float | None,
+    midi: Path | None,
     video: bool,
     scratch: bool,
     quiet: bool,
@@ -53,7 +66,8 @@ def compose(
     planned = plan(piece, _lengthened(found.with_controls(_settings(settings)), ticks, duration), base)
     formats = ("wav", "png", "mp4") if video else ("wav", "png")
     retention: Retention = "scratch" if scratch else "kept"
-    _perform(context, planned, seed, out, formats, stems=stems, retention=retention, quiet=quiet)
+    more: dict[str, Any] = {"legend": legend, "marks": marks, "given": _script(planned, midi) if midi else None}
+    perform_plan(context, planned, seed, out, formats, stems=stems, **more, retention=retention, quiet=quiet)
 
 
 def _lengthened(piece: Piece, ticks: int | None, duration: float | None) -> Piece:
@@ -69,7 +83,7 @@ def _lengthened(piece: Piece, ticks: int | None, duration: float | None) -> Piec
     return piece.with_values({f"parts.{part}.ticks": ticks for part in piece.parts})
 
 
-def _perform(
+def perform_plan(
     context: click.Context,
     planned: Plan,
     seed: int,
@@ -77,6 +91,10 @@ def _perform(
     formats: tuple[str, ...],
     *,
     stems: bool = False,
+    legend: bool = False,
+    marks: float | None = None,
+    given: Given | None = None,
+    stage: Stage | None = None,
     retention: Retention = "kept",
     quiet: bool = False,
 ) -> None:
@@ -84,19 +102,31 @@ def _perform(
     from studio.catalogue import take_files
     from studio.compose import compose as perform
     from studio.files import check_folder, export
+    from studio.listen import take_guides
     from studio.rendering import make
     from studio.rendering import stems as rendered_stems
 
     if out:
         check_folder(out)
+    elif legend or marks:
+        raise click.UsageError("--legend and --marks write files: say where with --out DIR")
     with opened(context) as archive, Bar(quiet) as bar:
-        take_id = perform(archive, planned, seed, retention=retention, progress=bar)
+        take_id = perform(archive, planned, seed, retention=retention, given=given, stage=stage, progress=bar)
         make(archive, take_id, formats, bar)
         if stems:
             rendered_stems(archive, take_id, bar)
         written = export(archive, take_id, out, formats, stems=stems) if out else []
+        if out and (legend or marks):
+            written += take_guides(archive, take_id, out, legend=legend, marks=marks)
         bar.close()
         click.echo(take_id if quiet else take_files(archive, take_id, written))
+
+
+def _script(planned: Plan, midi: Path) -> Given:
+    from sonify.midi_in import read_midi
+    from studio.live import script
+
+    return script(planned, read_midi(midi))
 
 
 def _settings(settings: tuple[str, ...]) -> dict[str, Any]:
@@ -121,30 +151,49 @@ def _number(text: str) -> float | int | str:
 @click.command()
 @click.argument("series", type=click.Path(path_type=Path))
 @click.option("--column", "chosen", multiple=True, metavar="C", help="Only this column (may be repeated).")
-@click.option("--range", "span", default="A2..A5", show_default=True, help="Notes or hertz: C3..C6, 200hz..1600hz.")
+@click.option("--range", multiple=True, metavar="[C=]LO..HI", help="Notes or hertz: C3..C6, 200hz..1600hz.")
+@click.option("--domain", multiple=True, metavar="[C=]LO..HI", help="Data that cover the range; or data, p1-p99.")
+@click.option("--shape", multiple=True, metavar="[C=]SHAPE", help="linear, log, symlog, sqrt or rank.")
+@click.option("--polarity", multiple=True, metavar="[C=]SIGN", help="positive; or negative: larger is lower.")
+@click.option("--instrument", multiple=True, metavar="[C=]NAME", help="One that sounds all the time: glide, pad ...")
+@click.option("--scale", metavar="NAME", help="Round to a tuning: 'D dorian', 'major pentatonic in just', 31-edo.")
 @click.option("--duration", type=Finite(0.5, 3600), default=30.0, show_default=True, help="Seconds.")
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), help="Folder for the files.")
+@click.option("--stems", is_flag=True, help="Write every voice as a file of its own.")
+@LEGEND
+@MARKS
 @QUIET
 @click.pass_context
 def listen(
     context: click.Context,
+    /,
     series: Path,
     chosen: tuple[str, ...],
-    span: str,
+    scale: str | None,
     duration: float,
     out: Path | None,
+    stems: bool,
+    legend: bool,
+    marks: float | None,
     quiet: bool,
+    **voicing: tuple[str, ...],
 ) -> None:
-    """Hear a CSV, Parquet, JSONL or NPZ file, one voice a column."""
-    from pieces.series import series_piece
+    """Hear a CSV, Parquet, JSONL or NPZ file, one voice a column.
+
+    What is written [C=] is for all columns, or for the one that is named; it may be repeated.
+    """
+    from studio.listen import ListenError, parse_voicing, piece_of
     from studio.plan import plan
 
-    low, dots, high = span.partition("..")
-    if not (dots and low and high):
-        raise click.UsageError(f"--range {span}: write it as C3..C6 or 200hz..1600hz")
-    piece = series_piece(series, list(chosen) or None, low, high, duration)
+    try:
+        parsed = parse_voicing(voicing, scale)
+    except ListenError as error:
+        raise click.UsageError(str(error)) from error
+    piece, notices = piece_of(series, list(chosen) or None, parsed, duration)
+    for notice in () if quiet else notices:
+        click.echo(f"note: {notice}", err=True)
     planned = plan(series.name, piece, Path.cwd())
-    _perform(context, planned, 0, out, ("wav",), quiet=quiet)
+    perform_plan(context, planned, 0, out, ("wav",), stems=stems, legend=legend, marks=marks, quiet=quiet)
 
 
 @click.command()

@@ -61,12 +61,13 @@ def replay(context: click.Context, take: str, verify: bool, out: Path | None, qu
     default="wav,png",
     show_default=True,
     metavar="F,F",
-    help="wav flac mp4 png csv parquet jsonl",
+    help="wav flac mp4 png csv parquet jsonl mid",
 )
 @click.option("--stems", is_flag=True, help="With wav: every voice as a file of its own.")
+@click.option("--mpe", is_flag=True, help="With mid: for instruments that know MIDI polyphonic expression.")
 @QUIET
 @click.pass_context
-def export(context: click.Context, take: str, folder: Path, formats: str, stems: bool, quiet: bool) -> None:
+def export(context: click.Context, take: str, folder: Path, formats: str, stems: bool, mpe: bool, quiet: bool) -> None:
     """Write a take's files."""
     from studio.files import FORMATS
     from studio.files import export as write
@@ -76,6 +77,6 @@ def export(context: click.Context, take: str, folder: Path, formats: str, stems:
         if fmt not in FORMATS:
             raise click.UsageError(f"--format {fmt!r}: allowed are {', '.join(FORMATS)}")
     with opened(context, create=False) as archive, Bar(quiet) as bar:
-        written = write(archive, take, folder, wanted, stems=stems, progress=bar)
+        written = write(archive, take, folder, wanted, stems=stems, mpe=mpe, progress=bar)
     for path in written:
         click.echo(path)

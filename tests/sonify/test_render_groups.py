@@ -173,7 +173,7 @@ def test_what_rings_is_faded_at_the_end(rendered, chain, silent):
 
 def test_the_limiter_holds_the_loudness(rendered):
     """Of a sound whose peaks forbid it, and the stems share its curve."""
-    beats = 0.02 + 0.9 * (np.sin(2 * np.pi * 4 * TIME) > 0.97)
+    beats = 0.1 + 0.8 * np.exp(-(TIME % 0.5) / 0.005)
     voices = {"a": sine(amplitude=beats), "b": sine(300.0, 0.02)}
     free, _ = rendered(voices, master=Master(loudness=-8.0), stems=False)
     wanted = free.loudness + 3
