@@ -90,7 +90,7 @@ def between(ends: tuple[float, float], u: float, shape: str = "linear") -> float
     """The value at `u` in 0..1 between two, equal steps in `shape`; never beyond them."""
     start, end = ends
     log = shape == "log" and start > 0 and end > 0
-    value = start * (end / start) ** u if log else start + u * (end - start)
+    value = start * (end / start) ** u if log else start * (1 - u) + u * end
     return float(min(max(value, min(ends)), max(ends)))  # rounding may not lead out of a control's range
 
 
@@ -297,9 +297,9 @@ class _Walker:
         self.spans.append(Span(section, (start, self._beat), (span[0], span[1]), ticks, clocks))
 
     def _set_tempo(self, section: Section, beat: float, beats: float) -> None:
-        tempo = section.tempo
-        if tempo is None:
-            tempo = self.tempi.tempo(beat) if self.tempi.pulses else self._piece.metre.tempo
+        if section.tempo is None and self.tempi.pulses:
+            return
+        tempo = section.tempo or self._piece.metre.tempo
         ends = tempo if isinstance(tempo, tuple) else (tempo, tempo)
         self.tempi.change(beat, *ends, beats)
 

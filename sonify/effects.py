@@ -80,7 +80,7 @@ def slow(lane: Lane, most: Lane) -> Lane:
     if np.all(np.abs(np.diff(values)) <= steps[1:]):
         return values
     targets = zip(values[1:].tolist(), steps[1:].tolist(), strict=True)
-    moves = accumulate(targets, lambda now, to: now + min(max(to[0] - now, -to[1]), to[1]), initial=values[0])
+    moves = accumulate(targets, lambda now, to: now + min(max(to[0] - now, -to[1]), to[1]), initial=float(values[0]))
     return np.fromiter(moves, dtype=np.float64, count=len(values))
 
 

@@ -122,7 +122,7 @@ class Graph:
         dice.shutdown()  # resets what pyo counts; boot and a random object then set the state from the seed
         dice.boot()
         dice.setServer()
-        dice.setGlobalSeed(int(np.random.SeedSequence((self._seed, self._runs)).generate_state(1)[0] >> 1) + 1)
+        dice.setGlobalSeed((self._seed * 1_000_003 + self._runs) * 2_654_435_761 % 0x7FFF_FFFF + 1)
         self.pyo.Noise()
         self._runs += 1
 

@@ -30,8 +30,10 @@ Floats = NDArray[np.float64]
 _MARGIN = 0.01
 #: Where a release is over: a thousandth of a dB, in nepers. What no peak came near is then left exactly as it was.
 _RELEASED = 1e-4
-#: Within how many dB a loudness is reached.
-_NEAR = 1e-4
+#: Within how many dB a loudness is reached, and how much nearer it must come to be worth more limiting.
+_NEAR, _WORTH = 1e-4, 0.1
+#: Gains that are tried, from that without limiting to the highest that is allowed.
+_STEPS = 25
 
 
 @dataclass(frozen=True)
@@ -49,7 +51,7 @@ class Gain:
     reduction_db : float
         By how much the limiter turns the sound down at most; 0 where nothing is above the ceiling.
     limited : bool
-        Whether the loudness was missed because more reduction than allowed were needed.
+        Whether the loudness was missed: reaching it would take more reduction than is allowed, or cannot be had so.
     """
 
     gain_db: float
@@ -142,14 +144,27 @@ class Limiter:
             gain += loudness - reached
         if gain <= free:
             return self._gain(energies, peaks, gain, flat, False)
-        low, high = free, free + most  # of what is limited, the loudness rises with the gain, but by less
-        if limited := self._loudness(energies, high, self._knots(peaks, high)) < loudness - _NEAR:
-            low = high
+        gain, limited = self._search(energies, peaks, loudness, free + np.linspace(0.0, most, _STEPS))
+        return self._gain(energies, peaks, gain, self._knots(peaks, gain), limited)
+
+    def _search(self, energies: Floats, peaks: Floats, loudness: float, gains: Floats) -> tuple[float, bool]:
+        """The least of some gains, or between two of them, that reaches a loudness after limiting, or comes nearest.
+
+        More gain need not be louder: where nothing but soft passages gain by it, they pass the gate of the loudness.
+        """
+
+        def reached(gain: float) -> float:
+            return self._loudness(energies, gain, self._knots(peaks, gain))
+
+        levels = np.array([reached(gain) for gain in gains])
+        if levels.max() < loudness - _NEAR:
+            return float(gains[np.argmax(levels >= levels.max() - _WORTH)]), True
+        i = int(np.argmax(levels >= loudness - _NEAR))
+        low, high = float(gains[max(i - 1, 0)]), float(gains[i])
         while high - low > _NEAR:
             middle = (low + high) / 2
-            above = self._loudness(energies, middle, self._knots(peaks, middle)) > loudness
-            low, high = (low, middle) if above else (middle, high)
-        return self._gain(energies, peaks, low, self._knots(peaks, low), limited)
+            low, high = (low, middle) if reached(middle) > loudness else (middle, high)
+        return high, False
 
     def _gain(self, energies: Floats, peaks: Floats, gain: float, knots: Floats, limited: bool) -> Gain:
         highest = decibels(float((peaks * np.maximum(knots[:-1], knots[1:])).max()), SILENT_DBTP)

@@ -18,14 +18,16 @@ from sonify.graph import Return, Strips
 from sonify.workers import RenderError, Work, play, play_apart
 
 #: Voices of a bank: enough to be worth a graph, few enough that their tables stay in a processor's cache.
-_BANK = 8
+_BANK = 4
 
 
 def banks(desk: Desk, solos: bool = False) -> tuple[Strips, ...]:
     """The voices of a desk, cut into banks by their order alone."""
     names, found = list(desk.voices), []
-    for first in range(0, len(names), _BANK):
-        voices = {name: desk.voices[name] for name in names[first : first + _BANK]}
+    count = -(-len(names) // _BANK)
+    for i in range(count):
+        first, last = (len(names) * k // count for k in (i, i + 1))
+        voices = {name: desk.voices[name] for name in names[first:last]}
         used = {way for voice in voices.values() for way in (voice.into, *voice.sends)}
         ways = tuple(way for way in (MIX, *desk.groups) if way in used)
         found.append(Strips(voices, ways, first, solos))

@@ -23,14 +23,15 @@ from pieces.signals import DescantError
 from sonify.desk import MIX, Desk
 from sonify.limiter import Limiter
 from sonify.mixdown import mixdown
+from sonify.parcel import Parcel, receive
 from sonify.wav import LARGEST, StereoWav
 from sonify.workers import RenderError, reason
 
 if TYPE_CHECKING:
     from pieces.piece import Master
 
-#: Seconds of one voice that are worth a process: they take about twice as long as it takes to start.
-_WORTH = 500.0
+#: Seconds of one voice that are worth a process, which takes a third of a second to start.
+_WORTH = 200.0
 #: What the limiter may take from the loudest peak, in dB.
 _REDUCTION = 12.0
 
@@ -131,7 +132,7 @@ def render(
         child.start()
         theirs.close()
         try:
-            ours.send(task)  # not an argument: start() would wait for ever on a child that dies before it reads it
+            Parcel(task).send(ours)
             result = ours.recv()
         except (EOFError, BrokenPipeError, ConnectionResetError):
             child.join()
@@ -170,7 +171,7 @@ def _child(pipe: Connection, log: str, parent: int) -> None:
     descriptor = os.open(log, os.O_WRONLY | os.O_APPEND)
     os.dup2(descriptor, 1)
     os.dup2(descriptor, 2)
-    task = pipe.recv()
+    task = receive(pipe)
     try:
         result: Rendering | DescantError = perform(task, parent)
     except Exception as error:

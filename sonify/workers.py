@@ -18,6 +18,7 @@ import numpy as np
 
 from pieces.signals import DescantError
 from sonify.graph import Bank, Sound, Strips
+from sonify.parcel import Parcel, receive
 
 
 class RenderError(DescantError):
@@ -64,8 +65,10 @@ def play_apart(work: Work, processes: int) -> Generator[Sound]:
             workers[-1].start()
             theirs.close()
             pipes.append(ours)
+        parcel = Parcel(work)
         for i, pipe in enumerate(pipes):
-            pipe.send(replace(work, banks=work.banks[i::processes]))
+            parcel.send(pipe)
+            pipe.send((i, processes))
         for samples in work.stretches:
             for i, strips in enumerate(work.banks):
                 yield _take(pipes[i % processes], (samples, strips.tracks, 2))
@@ -101,7 +104,9 @@ def _take(pipe: Connection, shape: tuple[int, ...]) -> Sound:
 def _worker(pipe: Connection) -> None:
     """Body of a process: takes its work; sends its sounds, or nothing and then a reason."""
     with suppress(EOFError, ConnectionError):  # nobody listens any more
-        for made in _told(pipe.recv()):
+        work = receive(pipe)
+        first, step = pipe.recv()
+        for made in _told(replace(work, banks=work.banks[first::step])):
             if isinstance(made, DescantError):
                 pipe.send_bytes(b"")
                 pipe.send(made)

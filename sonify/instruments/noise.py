@@ -12,7 +12,8 @@ from sonify.instruments.base import Instrument, Lane, Onset, Parameter, Sample, 
 class Noise(Instrument):
     """White noise through two band-passes, kept at one level whatever the bandwidth.
 
-    The bandwidth is in octaves, between the -3 dB points of both together, each -1.5 dB.
+    The bandwidth is in octaves, between the points where each band-pass is at -3 dB and both are at -6 dB:
+    Q = 2^(w/2) / (2^w - 1).
     """
 
     name = "noise"
@@ -20,7 +21,7 @@ class Noise(Instrument):
     parameters = declare(
         pitch(default=800.0),
         level(),
-        Parameter("bandwidth", "width of the band, from -3 dB to -3 dB", "octaves", (0.02, 6.0), 1.0, "log2"),
+        Parameter("bandwidth", "width of the band, from -6 dB to -6 dB", "octaves", (0.02, 6.0), 1.0, "log2"),
     )
 
     def controls(
@@ -29,7 +30,7 @@ class Noise(Instrument):
         """Centre, Q, and the gain that makes up for the power outside the band."""
         centre = np.minimum(lanes["pitch"], 0.45 * sample_rate)
         width = np.exp2(np.asarray(lanes["bandwidth"]))
-        q = np.sqrt(np.sqrt(2.0) - 1.0) * np.sqrt(width) / (width - 1.0)
+        q = np.sqrt(width) / (width - 1.0)
         # Noise bandwidth of two equal resonators in series is pi/4 of one's -3 dB width; white noise has power 1/3.
         passed = np.minimum(np.pi / 4 * centre / q / (sample_rate / 2), 1.0) / 3
         gain = np.broadcast_to(np.sqrt(0.5 / passed), points).copy()

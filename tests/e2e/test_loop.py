@@ -13,7 +13,8 @@ from db.archive import Archive
 from pieces.piece import find_piece
 from studio.audience.listener import INTERESTING
 from studio.audience.visitor import invite
-from studio.compose import compose, plan
+from studio.compose import compose
+from studio.plan import plan
 from studio.perceive import artefact
 from studio.words.artefact import Artefact
 from studio.words.describe import describe

@@ -135,6 +135,15 @@ def test_a_filter_follows_its_cutoff():
     assert cutoff[int(met * CONTROL_RATE)] == pytest.approx(1000, rel=0.05)
 
 
+@pytest.mark.parametrize("hold", [2, 3, 5, 7, 50])
+@pytest.mark.parametrize("name", ["lowpass", "highpass", "bandpass"])
+def test_a_resonance_is_not_pumped_up(name, hold):
+    """From end to end of the range and back in milliseconds, the sharpest filter adds no more than its resonance."""
+    jumps = np.tile(np.repeat([20.0, 20_000.0], hold), 1000)[:1000]
+    sound = np.clip(20 * noise(1.0), -1, 1)
+    assert np.abs(through(name, sound, q=20, **{"centre" if name == "bandpass" else "cutoff": jumps})).max() < 20
+
+
 # Delay
 
 

@@ -160,7 +160,7 @@ def test_level_is_in_decibels(play):
     np.testing.assert_allclose(np.diff(levels), 6, atol=0.1)
 
 
-@pytest.mark.parametrize("name", INSTRUMENTS)
+@pytest.mark.parametrize("name", [name for name, i in INSTRUMENTS.items() if not i.needs_sample])
 def test_every_instrument_declares_itself_and_sounds(play, name):
     instrument = INSTRUMENTS[name]
     assert isinstance(instrument, Instrument)

@@ -13,7 +13,8 @@ from db.archive import Archive
 from db.models import Take
 from pieces.piece import Piece, find_piece
 from pieces.signals import DescantError, Event
-from studio.compose import compose, plan
+from studio.compose import compose
+from studio.plan import plan
 from studio.replay import verify
 
 

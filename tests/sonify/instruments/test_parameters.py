@@ -127,7 +127,7 @@ def band_of_noise(played, partial, name):
     for octaves in (0.2, 0.5, 1.0, 2.0):
         f, power = welch(played(name, seconds=12, pitch=1000.0, bandwidth=octaves)[4800:], RATE, nperseg=4096)
         power = np.convolve(power, np.ones(5) / 5, "same")
-        inside = f[power > power[np.abs(f - 1000) < 60].mean() / 2]
+        inside = f[power > power[np.abs(f - 1000) < 60].mean() / 4]
         assert np.log2(inside.max() / inside.min()) == pytest.approx(octaves, rel=0.2, abs=0.03)
 
 

@@ -1,0 +1,57 @@
+"""Large arrays handed from process to process: written once, into a file without a name, and mapped by who gets it."""
+
+from __future__ import annotations
+
+import mmap
+import os
+import pickle
+import tempfile
+from multiprocessing import reduction
+from multiprocessing.connection import Connection
+from typing import Any
+
+
+class Parcel:
+    """Something to be sent, once or more often. When nobody holds it any more, the file is gone.
+
+    Parameters
+    ----------
+    contents : object
+        Anything that can be pickled; its arrays arrive as read-only views.
+    """
+
+    def __init__(self, contents: object) -> None:
+        arrays: list[pickle.PickleBuffer] = []
+        head = pickle.dumps(contents, protocol=5, buffer_callback=arrays.append)
+        parts = [array.raw() for array in arrays]
+        self._file = tempfile.TemporaryFile()  # noqa: SIM115
+        for part in (*parts, head):
+            self._file.write(part)
+        self._file.flush()
+        self._sizes = [len(part) for part in parts]
+
+    def send(self, pipe: Connection) -> None:
+        """Give it to whoever is at the other end of a duplex pipe."""
+        reduction.send_handle(pipe, self._file.fileno(), None)
+        pipe.send(self._sizes)
+
+
+def receive(pipe: Connection) -> Any:
+    """What a parcel contains.
+
+    Raises
+    ------
+    EOFError
+        If the pipe is closed.
+    """
+    descriptor = reduction.recv_handle(pipe)
+    sizes = pipe.recv()
+    try:
+        memory = memoryview(mmap.mmap(descriptor, 0, access=mmap.ACCESS_READ))
+    finally:
+        os.close(descriptor)
+    arrays, at = [], 0
+    for size in sizes:
+        arrays.append(memory[at : at + size])
+        at += size
+    return pickle.loads(memory[at:], buffers=arrays)
