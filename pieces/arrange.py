@@ -43,15 +43,20 @@ class Layout:
 
     @property
     def begins(self) -> float:
-        """Seconds at which the part is first heard; its end where it never is."""
+        """Seconds at which the part is first heard; the piece's end where it never is."""
         return self.active[0][0] if self.active else self.end
+
+    @property
+    def over(self) -> float:
+        """Seconds at which the part is heard no more."""
+        return self.active[-1][1] if self.active else self.end
 
     def tick(self, seconds: float) -> float:
         """The recorded tick that is played at a time, with its fraction; the first one before the part begins."""
         if not len(self.rows):
             return 0.0
         row = max(int(np.searchsorted(self.starts, seconds, side="right")) - 1, 0)
-        end = self.starts[row + 1] if row + 1 < len(self.rows) else self.end
+        end = self.starts[row + 1] if row + 1 < len(self.rows) else self.over
         length = end - self.starts[row]
         within = (seconds - self.starts[row]) / length if length > 0 else 0.0
         return float(self.rows[row]) + min(max(within, 0.0), 1.0 - 1e-9)
@@ -70,7 +75,7 @@ class Layout:
         ]
         gone = {str(e.data["channel"]) for e in recorded.of_kind("diverged") if "channel" in e.data}
         lost = {channel: recorded.missing(channel)[self.rows] for channel in gone}
-        return Frames(arrays, tuple(events), recorded.rate, len(self.rows), self.starts, self.end, lost)
+        return Frames(arrays, tuple(events), recorded.rate, len(self.rows), self.starts, self.over, lost)
 
 
 @dataclass(frozen=True)
@@ -193,29 +198,30 @@ class _Placing:
         self._name = part
         self._form = form
         self._frames = frames
-        self._longest = {s.name: None if s.bars is None else s.bars * piece.metre.beats for s in piece.form}
+        self._bar = piece.metre.beats
 
     def of(self, span: Span) -> tuple[Ints, Floats, float]:
         """Recorded ticks, when each begins in seconds, and the second at which the part ends or pauses."""
         first, last = span.ticks[self._name]
         warp = span.section.warp.get(self._name)
-        if warp is None:
-            ticks = np.arange(first, last)
-            times = self._times(span, ticks, span.clocks[self._name])
-            over = self._times(span, np.array([last]), span.clocks[self._name])[0]
-            return ticks, times, min(span.seconds[1], float(over)) if over < span.seconds[1] - 1e-3 else span.seconds[1]
-        if warp.performs:
-            return np.arange(first, last), self._bent(span, warp, first, last), span.seconds[1]
-        ticks = self._again(span, warp, first)
-        return ticks, self._times(span, np.arange(len(ticks)), 0.0), span.seconds[1]
+        if warp is not None and warp.performs:
+            until = span.seconds[1 if last > first else 0]
+            return np.arange(first, last), self._bent(span, warp, first, last), until
+        if warp is not None and warp.kind == "freeze":
+            held = np.arange(max(first - 1, 0), first)
+            return held, np.full(len(held), span.seconds[0]), span.seconds[1 if first else 0]
+        ticks = np.arange(first, last) if warp is None else self._again(span, warp, first)
+        begun = first - span.clocks[self._name] if warp is None else 0.0
+        times = self._times(span, np.asarray(np.arange(len(ticks) + 1) + begun, dtype=np.float64))
+        over = float(times[-1])
+        return ticks, times[:-1], over if over < span.seconds[1] - 1e-3 else span.seconds[1]
 
-    def _times(self, span: Span, ticks: Ints, clock: float) -> Floats:
-        """When ticks begin at the part's own rate, its clock showing `clock` at the section's beginning."""
-        part, tempi, start = self._part, self._form.tempi, span.beats[0]
-        if part.per_beat is not None:
-            return tempi.seconds(start + (ticks - clock) / part.per_beat)
-        assert part.rate is not None
-        return np.asarray(span.seconds[0] + (ticks - clock) / part.rate)
+    def _times(self, span: Span, clock: Floats) -> Floats:
+        """When so many ticks have passed in a section at the part's own rate."""
+        if self._part.per_beat is not None:
+            return self._form.tempi.seconds(span.beats[0] + clock / self._part.per_beat)
+        assert self._part.rate is not None
+        return np.asarray(span.seconds[0] + clock / self._part.rate)
 
     def _bent(self, span: Span, warp: Warp, first: int, last: int) -> Floats:
         """When ticks begin that fill a section along a curve."""
@@ -225,20 +231,18 @@ class _Placing:
         else:
             assert warp.channel is not None
             values = np.asarray(self._frames.arrays[warp.channel][first:last], dtype=np.float64)
+            values = values / (np.abs(values).max(initial=0.0) or 1.0)  # no difference may overflow
             change = np.abs(np.diff(values, append=values[-1:]))
             total = change.sum()
             share = change / total if total > 0 else np.full(n, 1 / max(n, 1))
             place = np.concatenate([[0.0], np.cumsum((1 - _LEAST) * share + _LEAST / max(n, 1))])[:-1]
-        longest = self._longest[span.section.name]
-        beats = span.beats[1] - span.beats[0] if longest is None else longest
-        return self._form.tempi.seconds(span.beats[0] + place * beats)
+        assert span.section.bars is not None
+        return self._form.tempi.seconds(span.beats[0] + place * span.section.bars * self._bar)
 
     def _again(self, span: Span, warp: Warp, made: int) -> Ints:
         """Ticks that are heard once more; `made` were performed before."""
         if not made:
             return np.empty(0, np.int64)
-        if warp.kind == "freeze":
-            return np.array([made - 1])
         count = int(np.ceil(self._count(span.seconds[1] - span.seconds[0], span.beats[1] - span.beats[0])))
         k = np.arange(max(count, 1))
         if warp.kind == "retrograde":

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from pieces.signals import Array, Event, FrameBlock, Value
+from pieces.signals import Event, FrameBlock, Value, gather
 from pieces.source import Input, Source, SourceError
 from pieces.stream import StreamReader
 
@@ -31,22 +31,22 @@ class Recording(Source):
             with path.open("rb") as file:
                 reader = StreamReader(file)
                 blocks = list(reader)
+            nothing = FrameBlock(0, {c.name: np.empty((0, *c.shape), c.dtype) for c in reader.channels})
+            whole = gather([nothing, *blocks], 1.0)
         except OSError as error:
             raise SourceError(f"recording: {path}: cannot be read: {error.strerror}") from error
+        except ValueError as error:
+            raise SourceError(f"recording: {path}: ticks are missing: {error}") from error
         self.channels = reader.channels
-        self._arrays: dict[str, Array] = {
-            c.name: np.concatenate([np.empty((0, *c.shape), c.dtype), *(b.arrays[c.name] for b in blocks if b.ticks)])
-            for c in reader.channels
-        }
-        self._events = [e for b in blocks for e in b.events if not e.given]
-        self._ticks = blocks[-1].end_tick if blocks else 0
+        self._arrays, self._ticks = whole.arrays, whole.ticks
+        self._events = [e for e in whole.events if not e.given]
         self._tick = 0
 
     def step(self, controls: Mapping[str, Value], events: Sequence[Event], n: int) -> FrameBlock:
         """The next `n` recorded ticks, fewer at the end."""
         first, end = self._tick, min(self._tick + n, self._ticks)
         self._tick = end
-        over = end == self._ticks
+        over = first < end == self._ticks
         happened = tuple(e for e in self._events if first <= e.tick < end or (over and e.tick == end))
         return FrameBlock(first, {name: a[first:end] for name, a in self._arrays.items()}, happened)
 

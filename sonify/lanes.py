@@ -27,7 +27,7 @@ from sonify.resolve import (
     ResolvedVoice,
     element,
 )
-from sonify.strikes import open_stretches, strikes
+from sonify.strikes import is_within, open_stretches, strikes
 
 Floats = NDArray[np.float64]
 Stretches = list[tuple[float, float]]
@@ -89,7 +89,7 @@ class _Making:
         parameters = {} if struck else {n: self._lane(given) for n, given in resolved.lanes.items()}
         gain = np.asarray(parameters.pop("level", 0.0)) + voice.gain_db + self._section_gain(resolved.name)
         sounding = open_stretches(resolved, self._played)
-        present, taps = self._missing((*resolved.lanes.values(), resolved.pan))
+        present, taps = self._missing((*resolved.lanes.values(), resolved.pan), sounding)
         onsets = strikes(resolved, self._played, sounding) if struck else ()
         if struck:
             sounding = [(0.0, self._end - voice.release_ms / 1000)]
@@ -175,8 +175,8 @@ class _Making:
             whole[first : last + 2] = np.maximum(whole[first : last + 2], rise * ramp((stop - time) / fade))
         return whole
 
-    def _missing(self, given: Iterable[Resolved]) -> tuple[Floats, Lane]:
-        """Gain of the voice where values of its channels are missing, and gain of the earcon's taps."""
+    def _missing(self, given: Iterable[Resolved], sounding: Stretches) -> tuple[Floats, Lane]:
+        """Gain of the voice where values of its channels are missing, and gain of the earcon's taps while it sounds."""
         time = self._time
         present: Floats = np.ones(1)
         taps: set[float] = set()
@@ -190,7 +190,8 @@ class _Making:
             starts = frames.starts
             present = present * ramp(glide(1.0 - lost.astype(np.float64), starts, _DROPOUT, time))
             if mapping.mapping.missing == "earcon":
-                taps.update(starts[lost & ~np.r_[False, lost[:-1]]].tolist())
+                gone = starts[lost & ~np.r_[False, lost[:-1]]].tolist()
+                taps.update(tap for tap in gone if is_within(tap, sounding))
         if not taps:
             return present, 0.0
         tapped = np.zeros_like(time)

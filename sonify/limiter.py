@@ -32,8 +32,8 @@ _MARGIN = 0.01
 _RELEASED = 1e-4
 #: Within how many dB a loudness is reached, and how much nearer it must come to be worth more limiting.
 _NEAR, _WORTH = 1e-4, 0.1
-#: Gains that are tried, from that without limiting to the highest that is allowed.
-_STEPS = 25
+#: Distance in dB of the gains that are tried, from that without limiting to the highest that is allowed.
+_STEP = 0.5
 
 
 @dataclass(frozen=True)
@@ -144,7 +144,7 @@ class Limiter:
             gain += loudness - reached
         if gain <= free:
             return self._gain(energies, peaks, gain, flat, False)
-        gain, limited = self._search(energies, peaks, loudness, free + np.linspace(0.0, most, _STEPS))
+        gain, limited = self._search(energies, peaks, loudness, free + np.append(np.arange(0.0, most, _STEP), most))
         return self._gain(energies, peaks, gain, self._knots(peaks, gain), limited)
 
     def _search(self, energies: Floats, peaks: Floats, loudness: float, gains: Floats) -> tuple[float, bool]:
@@ -156,11 +156,14 @@ class Limiter:
         def reached(gain: float) -> float:
             return self._loudness(energies, gain, self._knots(peaks, gain))
 
-        levels = np.array([reached(gain) for gain in gains])
-        if levels.max() < loudness - _NEAR:
-            return float(gains[np.argmax(levels >= levels.max() - _WORTH)]), True
-        i = int(np.argmax(levels >= loudness - _NEAR))
-        low, high = float(gains[max(i - 1, 0)]), float(gains[i])
+        low, levels = float(gains[0]), []
+        for high in map(float, gains):
+            levels.append(reached(high))
+            if levels[-1] >= loudness - _NEAR:
+                break
+            low = high
+        else:
+            return float(gains[np.argmax(np.array(levels) >= max(levels) - _WORTH)]), True
         while high - low > _NEAR:
             middle = (low + high) / 2
             low, high = (low, middle) if reached(middle) > loudness else (middle, high)

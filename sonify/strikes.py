@@ -53,13 +53,18 @@ def strikes(resolved: ResolvedVoice, played: Arrangement, sounding: Stretches) -
     sampler = _Sampler(resolved, played)
     found: dict[tuple[float, float], Onset] = {}
     for time, given in sorted(_moments(resolved, played), key=lambda moment: moment[0]):
-        if not any(start - 1e-6 <= time <= end for start, end in sounding):
+        if not is_within(time, sounding):
             continue
         values = sampler.at(time) | given
-        struck = found.get((time, values["pitch"]))
-        if struck is None or struck.values["velocity"] < values["velocity"]:
-            found[time, values["pitch"]] = Onset(time, values)
+        moment = round(time, 6), values["pitch"]
+        if moment not in found or found[moment].values["velocity"] < values["velocity"]:
+            found[moment] = Onset(time, values)
     return tuple(found.values())
+
+
+def is_within(time: float, stretches: Stretches) -> bool:
+    """Whether a moment is in one of them; their end is not."""
+    return any(start - 1e-6 <= time < end - 1e-6 for start, end in stretches)
 
 
 def _moments(resolved: ResolvedVoice, played: Arrangement) -> Iterator[tuple[float, dict[str, float]]]:
@@ -68,7 +73,7 @@ def _moments(resolved: ResolvedVoice, played: Arrangement) -> Iterator[tuple[flo
     for kind in voice.on:
         owner, dot, name = kind.rpartition(".")
         frames = played.parts[owner if dot else resolved.part]
-        times = np.append(frames.starts, frames.duration)
+        times = np.append(frames.starts, frames.duration - 2e-6)  # what follows the last tick belongs to it
         for event in frames.of_kind(name):
             yield float(times[min(event.tick, frames.ticks)]), _brought(event)
     if resolved.crossing is not None:

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from pieces.form import Span, longest_form
 from pieces.piece import Part, Piece, find_piece, piece_names
-from pieces.source import find_source, source_names
+from pieces.signals import DescantError
+from pieces.source import find_source, nearest, source_names
 from studio.console import table
 
 if TYPE_CHECKING:
@@ -132,6 +133,31 @@ def piece_toml(name: str) -> str:
 
     written = library().get(ALIASES.get(name, name))
     return written if written is not None else find_piece(name)[0].to_toml()
+
+
+def instrument_list() -> list[dict[str, Any]]:
+    """All instruments and effects, a row each."""
+    from sonify.effects import EFFECTS
+    from sonify.instruments import INSTRUMENTS
+
+    sounds = [
+        {"name": i.name, "kind": "struck" if i.on_events else "drone", "about": i.about} for i in INSTRUMENTS.values()
+    ]
+    return sounds + [{"name": e.name, "kind": "effect", "about": e.about} for e in EFFECTS.values()]
+
+
+def instrument_card(name: str) -> Card:
+    """The parameters of an instrument or an effect."""
+    from sonify.effects import EFFECTS
+    from sonify.instruments import INSTRUMENTS
+
+    known = {**INSTRUMENTS, **EFFECTS}
+    if name not in known:
+        raise DescantError(f"no instrument or effect {name!r}{nearest(name, known)}")
+    found = known[name]
+    data = {"name": name, "about": found.about, "parameters": [asdict(p) for p in found.parameters.values()]}
+    rows = ((p.name, _span(*p.range, p.unit), f"{p.default:g}", p.about) for p in found.parameters.values())
+    return Card(data, "\n".join([f"{name}: {found.about}", "", *_table(rows)]))
 
 
 def take_list(archive: Archive, **wanted: Any) -> list[dict[str, Any]]:

@@ -24,7 +24,17 @@ def descant(context: click.Context, archive: str | None) -> None:
 
 
 for verb in (
-    *(browse.sources, browse.pieces, make.compose, make.listen, browse.takes, browse.show, use.play, use.replay),
+    *(
+        browse.sources,
+        browse.pieces,
+        browse.instruments,
+        make.compose,
+        make.listen,
+        browse.takes,
+        browse.show,
+        use.play,
+        use.replay,
+    ),
     *(live.perform, make.resume, use.export, make.steer, keep.archive_group, keep.doctor),
 ):
     descant.add_command(verb)

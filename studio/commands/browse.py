@@ -44,6 +44,21 @@ def pieces(name: str | None, toml: bool, as_json: bool) -> None:
 
 
 @click.command()
+@click.argument("name", required=False)
+@JSON
+def instruments(name: str | None, as_json: bool) -> None:
+    """List instruments and effects, or the parameters of one."""
+    from studio.catalogue import instrument_card, instrument_list
+
+    if name:
+        card = instrument_card(name)
+        emit(card.data if as_json else card.text, as_json)
+    else:
+        rows = instrument_list()
+        emit(rows if as_json else columns(rows, ["name", "kind", "about"]), as_json)
+
+
+@click.command()
 @click.option("--limit", type=click.IntRange(1, 1_000_000), default=20, show_default=True)
 @click.option("--offset", type=click.IntRange(0, 1_000_000_000), default=0)
 @click.option("--status", type=click.Choice(["running", "done", "interrupted", "failed"]))

@@ -1,4 +1,4 @@
-"""10,000 points to 30 s of finished sound: rendered, at its loudness, below its ceiling, in a file."""
+"""10,000 points to 30 s of finished sound: rendered, at its loudness, below its ceiling, in a file; and many voices."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from tests.benchmarks import bench_voices
 from tests.benchmarks.measure import ROOT, Row, command, cost, descant
 
 POINTS, SECONDS = 10_000, 30.0
@@ -68,6 +69,7 @@ s.write(sys.argv[2])
 def rows() -> Iterator[Row]:
     with tempfile.TemporaryDirectory() as folder:
         yield from _rows(Path(folder))
+    yield from bench_voices.rows()
 
 
 def _rows(folder: Path) -> Iterator[Row]:
@@ -116,12 +118,16 @@ def _rows(folder: Path) -> Iterator[Row]:
 
 def render(values: np.ndarray[tuple[int], np.dtype[np.float64]], seconds: float, folder: Path) -> None:
     """Frames to a finished file."""
+    from pieces.arrange import Arrangement
     from pieces.piece import Master, default_score
     from pieces.signals import Channel, Frames
+    from sonify.lanes import lanes
     from sonify.render import render as finished
-    from sonify.score import parse_score, resolve, take_stats
+    from sonify.resolve import resolve, take_stats
+    from sonify.score import parse_score
 
     frames = Frames({"walk": values}, (), len(values) / seconds, len(values))
     score = parse_score(default_score(["walk"]), "bench")
     channels = {"walk": Channel("walk", "a random walk", dtype="float64", range=(-300, 300))}
-    finished(resolve(score, take_stats(score, channels, frames)), frames, Master(tail=0), folder)
+    resolved = resolve(score, take_stats(score, {"source": channels}, {"source": frames}), ["source"])
+    finished(lanes(resolved, Arrangement.of(frames), 0.0), seconds, Master(tail=0), folder)

@@ -124,7 +124,7 @@ def test_same_seed_same_take_other_seed_another(descant):
 
 def test_controls_are_set_from_the_command_line(descant, error):
     take_id = descant("compose", "cubics", *SHORT, "--set", "learning_rate=0.02").stdout.strip()
-    assert json.loads(descant("show", take_id, "--json").stdout)["controls"]["learning_rate"] == 0.02
+    assert json.loads(descant("show", take_id, "--json").stdout)["controls"]["cubics"]["learning_rate"] == 0.02
     line = error("compose", "cubics", "--set", "learning_rate=1e9")
     assert "learning_rate" in line
     assert "allowed are numbers from" in line

@@ -14,8 +14,8 @@ from pieces.piece import find_piece
 from studio.audience.listener import INTERESTING
 from studio.audience.visitor import invite
 from studio.compose import compose
-from studio.plan import plan
 from studio.perceive import artefact
+from studio.plan import plan
 from studio.words.artefact import Artefact
 from studio.words.describe import describe
 from studio.words.tokens import tokens

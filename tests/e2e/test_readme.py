@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
+from typing import Any
 
 import click
 import pytest
@@ -11,11 +13,12 @@ import pytest
 from pieces.source import BUILT_IN
 from studio.cli import descant as program
 
-README = (Path(__file__).parents[2] / "README.md").read_text()
+ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text()
 
 
 def test_the_source_in_the_readme_performs(descant, tmp_path):
-    (code,) = re.findall(r"```python\n(.*?)```", README, re.S)
+    code = next(c for c in re.findall(r"```python\n(.*?)```", README, re.S) if "class Logistic" in c)
     (tmp_path / "my_source.py").write_text(code)
     assert descant("compose", "my_source.py", "--ticks", 60, "--quiet").stdout.strip()
 
@@ -31,6 +34,22 @@ def test_every_command_of_the_readme_is_understood(line):
 
 def test_the_table_names_every_source_and_no_other():
     assert set(re.findall(r"^\| `(\w+)` \|", README, re.M)) == set(BUILT_IN)
+
+
+def test_the_python_call_of_the_readme_sounds():
+    code = next(c for c in re.findall(r"```python\n(.*?)```", README, re.S) if "listen(" in c)
+    names: dict[str, Any] = {}
+    exec(code, names)
+    assert names["heard"].samples.shape[1] == 2
+    assert abs(names["heard"].samples).max() > 0.05
+
+
+def test_the_piece_in_the_page_on_composing_performs(descant, tmp_path):
+    (text,) = re.findall(r"```toml\n(.*?)```", (ROOT / "docs/composing.md").read_text(), re.S)
+    (tmp_path / "my.toml").write_text(text)
+    take = descant("compose", "my.toml", "--seed", 3, "--quiet").stdout.strip()
+    assert json.loads(descant("show", take, "--json").stdout)["duration_s"] > 25
+    assert "bit for bit" in descant("replay", take, "--verify").stdout
 
 
 def test_its_pictures_are_there():

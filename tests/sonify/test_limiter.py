@@ -147,12 +147,12 @@ def test_without_leave_to_limit_the_peak_wins():
 
 
 def test_the_gain_falls_ahead_of_a_peak_and_rises_after_it():
-    sound = np.zeros((48_000, 2), np.float32)
-    sound[:] = 1e-3 * np.sin(np.arange(48_000))[:, None]
+    sound = np.repeat(0.1 * np.sin(np.arange(48_000))[:, None], 2, 1).astype(np.float32)
     sound[24_000] = 1.0
-    gain = hear(sound, ceiling=-6.0, lookahead=0.005, release=0.1).settle(20, most=6)
+    gain = hear(sound, lookahead=0.005, release=0.1).settle(0, most=6)
     reduction = 20 * np.log10(gain.at(0, len(sound))[:, 0].astype(np.float64)) - gain.gain_db
-    assert reduction[24_000] == pytest.approx(-6, abs=0.1)
+    assert gain.reduction_db > 5
+    assert reduction[24_000] == pytest.approx(-gain.reduction_db, abs=0.001)
     first = np.flatnonzero(reduction < -0.01)[0]
     assert 0.004 < (24_000 - first) / 48_000 < 0.009
     assert np.ptp(reduction[24_000 - 20 : 24_000 + 20]) < 1e-4  # level, wherever an interpolator looks
@@ -164,17 +164,20 @@ def test_the_gain_falls_ahead_of_a_peak_and_rises_after_it():
     ("frequency", "most", "bound"), [(40, 3, 0.005), (60, 3, 1e-5), (100, 3, 1e-5), (100, 12, 1e-5)]
 )
 def test_low_notes_are_not_bent(frequency, most, bound):
-    time = np.arange(3 * 48_000) / 48_000
-    sound = np.repeat(np.sin(2 * np.pi * frequency * time)[:, None], 2, 1).astype(np.float32)
-    gain = hear(sound).settle(20, most)
-    limited = (sound * gain.at(0, len(sound)))[48_000:96_000, 0].astype(np.float64)
-    clipped = np.clip(sound[48_000:96_000, 0], -(10 ** (-most / 20)), 10 ** (-most / 20))
+    """Two loud seconds of a tone, turned down to where the others are."""
+    time = np.arange(6 * 48_000) / 48_000
+    level = np.where((time >= 2) & (time < 4), 1.0, 10 ** (-most / 20))
+    sound = np.repeat((level * np.sin(2 * np.pi * frequency * time))[:, None], 2, 1).astype(np.float32)
+    gain = hear(sound).settle(0, most)
+    assert gain.reduction_db > most - 0.6
+    second = slice(120_000, 168_000)
+    limited = (sound * gain.at(0, len(sound)))[second, 0].astype(np.float64)
+    clipped = np.clip(sound[second, 0], -(10 ** (-most / 20)), 10 ** (-most / 20))
 
     def distortion(sound):
         spectrum = np.abs(np.fft.rfft(sound))
         return np.sqrt((spectrum[2 * frequency :: frequency] ** 2).sum()) / spectrum[frequency]
 
-    assert gain.reduction_db == pytest.approx(most, abs=0.01)
     assert distortion(limited) < bound
     assert distortion(clipped) > 0.05
 

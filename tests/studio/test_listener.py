@@ -81,7 +81,8 @@ def stream(kind, moments):
 
 
 def test_on_words_change_interests_more_than_a_pattern_and_that_more_than_noise_or_a_constant(listener):
-    lengths = {"changing": 40, "pattern": 40, "noise": 24, "constant": 12}
+    # On noise progress is a mean of chance; over 24 moments it strayed by 0.06 between machines and seeds.
+    lengths = {"changing": 40, "pattern": 40, "noise": 48, "constant": 12}
     progress = {kind: listener.attend(stream(kind, n), 0)[:, 1].mean() for kind, n in lengths.items()}
     assert progress["changing"] > 1.3 * progress["pattern"]
     assert progress["pattern"] > INTERESTING

@@ -36,7 +36,7 @@ def take_id(archive: Archive) -> str:
         Event(40, "control", {"name": "learning_rate", "value": 0.05}, given=True),
         Event(90, "new_target", {}, given=True),
     ]
-    return compose(archive, plan("cubics", short("cubics"), Path.cwd()), 7, given=given)
+    return compose(archive, plan("cubics", short("cubics"), Path.cwd()), 7, given={"cubics": given})
 
 
 def change(archive: Archive, take_id: str, **values: object) -> None:
@@ -83,7 +83,7 @@ def test_drift_is_measured_exactly(archive):
     take_id = compose(archive, plan("cubics", short("cubics"), Path.cwd()), 5)
     with archive._database.write() as session:
         rows = session.query(Block).where(Block.take_id == take_id).order_by(Block.first_tick).all()
-        hashed = SignalsHash(archive.take(take_id).channels)
+        hashed = SignalsHash(archive.take(take_id).parts["cubics"].channels)
         for row in rows:
             block = decode_block(row.payload)
             arrays = {n: a.copy() for n, a in block.arrays.items()}
@@ -133,7 +133,7 @@ def test_an_input_that_changed_is_refused(archive, tmp_path):
     take_id = compose(archive, plan("data.csv", series_piece(data, duration=2), tmp_path), 0)
     data.unlink()
     assert verify(archive, take_id).identical, "the archive keeps its own copy"
-    kept = next(m.path for m in archive.media(take_id) if m.role == "input:data")
+    kept = next(m.path for m in archive.media(take_id) if m.role == "input:series.data")
     kept.write_text("x\n1\n2\n")
-    with pytest.raises(DescantError, match="input data has changed"):
+    with pytest.raises(DescantError, match="input series.data has changed"):
         verify(archive, take_id)
