@@ -27,19 +27,21 @@ _LEAST = 1e-3
 class Layout:
     """One part in the time of a piece: row i is the recorded tick ``rows[i]``, heard from ``starts[i]`` seconds on.
 
-    ``active`` are the stretches of time, in seconds, in which the part plays; between them its last row is held.
+    It moves on until ``stops[i]`` and is held from there to the next row. ``active`` are the stretches of time, in
+    seconds, in which the part plays; between them its last row is held.
     """
 
     rows: Ints
     starts: Floats
+    stops: Floats
     active: tuple[tuple[float, float], ...]
     end: float
 
     @classmethod
     def plain(cls, frames: Frames) -> Layout:
         """Every tick once, at its rate."""
-        whole = (0.0, frames.duration)
-        return cls(np.arange(frames.ticks), frames.starts, (whole,), frames.duration)
+        whole, edges = (0.0, frames.duration), np.append(frames.starts, frames.duration)
+        return cls(np.arange(frames.ticks), edges[:-1], edges[1:], (whole,), frames.duration)
 
     @property
     def begins(self) -> float:
@@ -56,9 +58,8 @@ class Layout:
         if not len(self.rows):
             return 0.0
         row = max(int(np.searchsorted(self.starts, seconds, side="right")) - 1, 0)
-        end = self.starts[row + 1] if row + 1 < len(self.rows) else self.over
-        length = end - self.starts[row]
-        within = (seconds - self.starts[row]) / length if length > 0 else 0.0
+        length = self.stops[row] - self.starts[row]
+        within = (seconds - self.starts[row]) / length if length > 0 else 1.0
         return float(self.rows[row]) + min(max(within, 0.0), 1.0 - 1e-9)
 
     def lay(self, recorded: Frames) -> Frames:
@@ -170,24 +171,24 @@ def warped_channels(piece: Piece, part: str) -> set[str]:
 
 def layout(piece: Piece, form: Form, part: str, frames: Frames) -> Layout:
     """How the ticks of one part lie in the time of the piece."""
-    rows: list[Ints] = []
-    starts: list[Floats] = []
+    rows: list[Ints] = [np.empty(0, np.int64)]
+    starts: list[Floats] = [np.empty(0)]
+    stops: list[Floats] = [np.empty(0)]
     active: list[tuple[float, float]] = []
     end = form.spans[-1].seconds[1]
     placing = _Placing(piece, form, part, frames)
     for span in form.spans:
         if part not in span.ticks:
             continue
-        ticks, times, until = placing.of(span)
-        heard = times < span.seconds[1] - 1e-9
+        ticks, edges, until = placing.of(span)
+        heard = edges[:-1] < span.seconds[1] - 1e-9
         rows.append(ticks[heard])
-        starts.append(times[heard])
+        starts.append(edges[:-1][heard])
+        stops.append(edges[1:][heard])
         if until > span.seconds[0]:
             joined = active and span.seconds[0] - active[-1][1] < 1e-6
             active[-1:] = [(active[-1][0], until)] if joined else [*active[-1:], (span.seconds[0], until)]
-    return Layout(
-        np.concatenate([*rows, np.empty(0, np.int64)]), np.concatenate([*starts, np.empty(0)]), tuple(active), end
-    )
+    return Layout(np.concatenate(rows), np.concatenate(starts), np.concatenate(stops), tuple(active), end)
 
 
 class _Placing:
@@ -201,7 +202,7 @@ class _Placing:
         self._bar = piece.metre.beats
 
     def of(self, span: Span) -> tuple[Ints, Floats, float]:
-        """Recorded ticks, when each begins in seconds, and the second at which the part ends or pauses."""
+        """Recorded ticks, when each begins and the last one ends, and when the part ends or pauses, in seconds."""
         first, last = span.ticks[self._name]
         warp = span.section.warp.get(self._name)
         if warp is not None and warp.performs:
@@ -209,12 +210,12 @@ class _Placing:
             return np.arange(first, last), self._bent(span, warp, first, last), until
         if warp is not None and warp.kind == "freeze":
             held = np.arange(max(first - 1, 0), first)
-            return held, np.full(len(held), span.seconds[0]), span.seconds[1 if first else 0]
+            return held, np.full(len(held) + 1, span.seconds[0]), span.seconds[1 if first else 0]
         ticks = np.arange(first, last) if warp is None else self._again(span, warp, first)
         begun = first - span.clocks[self._name] if warp is None else 0.0
-        times = self._times(span, np.asarray(np.arange(len(ticks) + 1) + begun, dtype=np.float64))
-        over = float(times[-1])
-        return ticks, times[:-1], over if over < span.seconds[1] - 1e-3 else span.seconds[1]
+        edges = self._times(span, np.asarray(np.arange(len(ticks) + 1) + begun, dtype=np.float64))
+        over = float(edges[-1])
+        return ticks, edges, over if over < span.seconds[1] - 1e-3 else span.seconds[1]
 
     def _times(self, span: Span, clock: Floats) -> Floats:
         """When so many ticks have passed in a section at the part's own rate."""
@@ -224,10 +225,10 @@ class _Placing:
         return np.asarray(span.seconds[0] + clock / self._part.rate)
 
     def _bent(self, span: Span, warp: Warp, first: int, last: int) -> Floats:
-        """When ticks begin that fill a section along a curve."""
+        """When ticks begin, and the last one ends, that fill a section along a curve."""
         n = last - first
         if warp.kind == "log":
-            place = np.log1p(np.arange(n)) / np.log1p(max(n, 1))
+            place = np.log1p(np.arange(n + 1)) / np.log1p(max(n, 1))
         else:
             assert warp.channel is not None
             values = np.asarray(self._frames.arrays[warp.channel][first:last], dtype=np.float64)
@@ -235,7 +236,7 @@ class _Placing:
             change = np.abs(np.diff(values, append=values[-1:]))
             total = change.sum()
             share = change / total if total > 0 else np.full(n, 1 / max(n, 1))
-            place = np.concatenate([[0.0], np.cumsum((1 - _LEAST) * share + _LEAST / max(n, 1))])[:-1]
+            place = np.concatenate([[0.0], np.cumsum((1 - _LEAST) * share + _LEAST / max(n, 1))])
         assert span.section.bars is not None
         return self._form.tempi.seconds(span.beats[0] + place * span.section.bars * self._bar)
 

@@ -72,7 +72,7 @@ def mixdown(
             for i, strips in enumerate(work.banks):
                 sound = next(sounds)
                 if not np.isfinite(sound).all():
-                    raise _not_finite(f"voice {_culprit(work, i, number)}")
+                    raise _not_finite(f"voice {_culprits(work, i, number)}")
                 for track, way in enumerate(strips.ways):
                     sums[way] += sound[:, track]
                 if stems:
@@ -89,13 +89,14 @@ def mixdown(
         graph.close()
 
 
-def _culprit(work: Work, bank: int, stretch: int) -> str:
-    """The voice of a bank that is not finite in a stretch, found by playing it again with each on a track."""
+def _culprits(work: Work, bank: int, stretch: int) -> str:
+    """The voices of a bank that are not finite in a stretch, found by playing it again with each on a track."""
     strips = replace(work.banks[bank], solos=True)
     again = play(replace(work, banks=(strips,), stretches=work.stretches[: stretch + 1]))
     (sound,) = deque(again, maxlen=1)
-    broken = np.argwhere(~np.isfinite(sound[:, len(strips.ways) :]))[0, 1]
-    return list(strips.voices)[int(broken)]
+    solos = sound[:, len(strips.ways) :].swapaxes(0, 1)
+    found = [name for name, solo in zip(strips.voices, solos, strict=True) if not np.isfinite(solo).all()]
+    return ", ".join(found or strips.voices)  # finite by themselves: what they send, or their sum, is not
 
 
 def _not_finite(what: str) -> RenderError:

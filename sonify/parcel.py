@@ -10,6 +10,8 @@ from multiprocessing import reduction
 from multiprocessing.connection import Connection
 from typing import Any
 
+from pieces.signals import DescantError
+
 
 class Parcel:
     """Something to be sent, once or more often. When nobody holds it any more, the file is gone.
@@ -18,17 +20,27 @@ class Parcel:
     ----------
     contents : object
         Anything that can be pickled; its arrays arrive as read-only views.
+
+    Raises
+    ------
+    DescantError
+        If there is no room for it in the folder for temporary files.
     """
 
     def __init__(self, contents: object) -> None:
         arrays: list[pickle.PickleBuffer] = []
         head = pickle.dumps(contents, protocol=5, buffer_callback=arrays.append)
         parts = [array.raw() for array in arrays]
-        self._file = tempfile.TemporaryFile()  # noqa: SIM115
-        for part in (*parts, head):
-            self._file.write(part)
-        self._file.flush()
         self._sizes = [len(part) for part in parts]
+        try:
+            self._file = tempfile.TemporaryFile()  # noqa: SIM115
+            self._file.writelines((*parts, head))
+            self._file.flush()
+        except OSError as error:
+            where, size = tempfile.gettempdir(), (sum(self._sizes) >> 20) + 1
+            raise DescantError(
+                f"{where}: {size} MB cannot be written: {error.strerror}: make room, or set TMPDIR"
+            ) from error
 
     def send(self, pipe: Connection) -> None:
         """Give it to whoever is at the other end of a duplex pipe."""

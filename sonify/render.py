@@ -125,28 +125,7 @@ def render(
         processes,
         tuple(markers),
     )
-    context = multiprocessing.get_context("spawn")
-    ours, theirs = context.Pipe()
-    with tempfile.NamedTemporaryFile("r", prefix="descant-", errors="replace") as log:
-        child = context.Process(target=_child, args=(theirs, log.name, os.getpid()))
-        child.start()
-        theirs.close()
-        try:
-            Parcel(task).send(ours)
-            result = ours.recv()
-        except (EOFError, BrokenPipeError, ConnectionResetError):
-            child.join()
-            said = log.read().strip().splitlines()
-            last = f": {said[-1]}" if said else ""
-            raise RenderError(f"the rendering process ended with code {child.exitcode}{last}") from None
-        finally:
-            child.terminate()  # it has nothing left to do, or nobody waits for it
-            child.join()
-            ours.close()
-    if isinstance(result, DescantError):
-        raise result
-    assert isinstance(result, Rendering)
-    return result
+    return _apart(task)
 
 
 @dataclass(frozen=True)
@@ -163,6 +142,32 @@ class Task:
     stems: bool
     processes: int
     markers: tuple[tuple[float, str], ...]
+
+
+def _apart(task: Task) -> Rendering:
+    """`perform`, in a process of its own."""
+    context = multiprocessing.get_context("spawn")
+    ours, theirs = context.Pipe()
+    with tempfile.NamedTemporaryFile("r", prefix="descant-", errors="replace") as log:
+        child = context.Process(target=_child, args=(theirs, log.name, os.getpid()))
+        child.start()
+        try:
+            theirs.close()
+            Parcel(task).send(ours)  # not an argument: start() would wait for ever on a child that dies beforehand
+            result = ours.recv()
+        except (EOFError, BrokenPipeError, ConnectionResetError):
+            child.join()
+            said = log.read().strip().splitlines()
+            last = f": {said[-1]}" if said else ""
+            raise RenderError(f"the rendering process ended with code {child.exitcode}{last}") from None
+        finally:
+            child.terminate()  # it has nothing left to do, or nobody waits for it
+            child.join()
+            ours.close()
+    if isinstance(result, DescantError):
+        raise result
+    assert isinstance(result, Rendering)
+    return result
 
 
 def _child(pipe: Connection, log: str, parent: int) -> None:

@@ -107,6 +107,8 @@ def _value(given: Resolved, played: Arrangement, time: float) -> float:
     if not isinstance(given, ResolvedMapping):
         return given
     frames = played.parts[given.place.part]
+    if not frames.ticks:
+        raise StrikeError(f"channel {given.place}: its part made no tick, so there is nothing to play")
     if given.mapping.every is not None:
         beat = float(played.tempi.beats(time)) + 1e-6
         time = float(played.tempi.seconds(beat - beat % given.mapping.every))

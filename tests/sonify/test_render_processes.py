@@ -133,6 +133,12 @@ def test_a_sound_that_is_not_finite_is_named(tmp_path, processes):
     assert not list(tmp_path.iterdir())
 
 
+def test_a_send_that_is_not_finite_names_who_sends(tmp_path):
+    desk = Desk({"a": sine(sends={"room": 1e40})}, {"room": GroupLanes(())})
+    with pytest.raises(RenderError, match="voice a made a sound that is not finite"):
+        render(desk, 1.0, Master(), tmp_path)
+
+
 def test_a_group_that_is_not_finite_is_named(tmp_path):
     desk = Desk({"a": sine(into="loud")}, {"quiet": GroupLanes(()), "loud": GroupLanes((), 1e40)})
     with pytest.raises(RenderError, match="group loud made a sound that is not finite"):
