@@ -15,6 +15,8 @@ from studio.console import table
 
 if TYPE_CHECKING:
     from db.archive import Archive
+    from sonify.effects import Effect
+    from sonify.instruments import Instrument
     from studio.audience.loop import Round
     from studio.replay import Verdict
 
@@ -151,7 +153,7 @@ def instrument_card(name: str) -> Card:
     from sonify.effects import EFFECTS
     from sonify.instruments import INSTRUMENTS
 
-    known = {**INSTRUMENTS, **EFFECTS}
+    known: dict[str, Instrument | Effect] = {**INSTRUMENTS, **EFFECTS}
     if name not in known:
         raise DescantError(f"no instrument or effect {name!r}{nearest(name, known)}")
     found = known[name]

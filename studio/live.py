@@ -7,6 +7,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from pieces.form import Stretch
 from pieces.piece import PieceError
 from pieces.signals import DescantError, Event, FrameBlock
@@ -101,10 +104,13 @@ class Hall:
 
     def hear(self, part: str, block: FrameBlock) -> None:
         """Send out what a part emits, and the lanes that follow from it."""
-        if self.out is not None:
-            self.out.frames(part, block, rate=self.plan.piece.rate(part))
-            for voice, values in self._lanes.at(part, block).items():
-                self.out.voice(voice, values)
+        if self.out is None:
+            return
+        now, rate = time.time(), self.plan.piece.rate(part)
+        self.out.frames(part, block, rate=rate, at=now)
+        for voice, lanes in self._lanes.of(part, block).items():
+            for i in range(block.ticks):
+                self.out.voice(voice, {name: float(values[i]) for name, values in lanes.items()}, at=now + i / rate)
 
     def _give(self, event: TimedEvent, performances: Mapping[str, Performance]) -> None:
         if event.kind == "set":
@@ -131,8 +137,8 @@ class _LiveLanes:
         self._plan = plan
         self._resolved: Any = None
 
-    def at(self, part: str, block: FrameBlock) -> dict[str, dict[str, float]]:
-        """Voice → lane → value, of the lanes that follow `part`, at the end of a block."""
+    def of(self, part: str, block: FrameBlock) -> dict[str, dict[str, NDArray[np.float64]]]:
+        """Voice → lane → its value at every tick of a block, of the lanes that follow `part`."""
         from sonify.mapping import apply
         from sonify.resolve import ResolvedMapping, declared_stats, resolve
 
@@ -141,12 +147,12 @@ class _LiveLanes:
             if not all(channels.values()):
                 return {}
             self._resolved = resolve(self._plan.score, declared_stats(self._plan.score, channels), channels)
-        found: dict[str, dict[str, float]] = {}
+        found: dict[str, dict[str, NDArray[np.float64]]] = {}
         for voice in self._resolved.voices:
             for name, lane in {**voice.lanes, "pan": voice.pan}.items():
                 if isinstance(lane, ResolvedMapping) and lane.place.part == part and block.ticks:
-                    value = block.arrays[lane.place.name][(-1, *lane.place.index)]
-                    found.setdefault(voice.name, {})[name] = float(apply(lane, float(value)))
+                    values = block.arrays[lane.place.name][(slice(None), *lane.place.index)]
+                    found.setdefault(voice.name, {})[name] = apply(lane, values)
         return found
 
 

@@ -135,5 +135,5 @@ def test_an_input_that_changed_is_refused(archive, tmp_path):
     assert verify(archive, take_id).identical, "the archive keeps its own copy"
     kept = next(m.path for m in archive.media(take_id) if m.role == "input:series.data")
     kept.write_text("x\n1\n2\n")
-    with pytest.raises(DescantError, match="input series.data has changed"):
+    with pytest.raises(DescantError, match=r"input series\.data has changed"):
         verify(archive, take_id)
