@@ -10,9 +10,9 @@ from PIL import Image
 
 from db.archive import Archive
 from pieces.piece import find_piece
-from studio.compose import compose, plan
-from studio.pictures.draw import picture
-from studio.rendering import sheet
+from studio.compose import compose
+from studio.plan import plan
+from studio.rendering import sheet, staged
 
 #: Piece, seed, and the moment shown (seconds).
 MOMENTS = (("cubics", 1, 22.4), ("knots", 1, 9.3), ("digits", 1, 12.0), ("landscape", 1, 15.9))
@@ -26,8 +26,8 @@ def main() -> None:
         for name, seed, second in MOMENTS:
             piece, base = find_piece(name)
             take = archive.take(compose(archive, plan(name, piece, base), seed))
-            frames = archive.frames(take.id)
-            shown.append(picture(piece.picture.view, frames, second * take.rate, *SIZE, piece.picture.options))
+            _, scene = staged(archive, take, piece)
+            shown.append(scene.draw(second, *SIZE))
             if name == "digits":
                 Image.open(sheet(archive, take.id)).convert("RGB").save(docs / "sheet.png", optimize=True)
     rows = [np.hstack(shown[:2]), np.hstack(shown[2:])]

@@ -17,15 +17,17 @@ from sonify.desk import MIX, Desk
 from sonify.graph import Return, Strips
 from sonify.workers import RenderError, Work, play, play_apart
 
-#: Voices of a bank: enough to be worth a graph, few enough that their tables stay in a processor's cache.
+#: Most voices of a bank: few enough that their tables stay in a processor's cache.
 _BANK = 4
 
 
 def banks(desk: Desk, solos: bool = False) -> tuple[Strips, ...]:
-    """The voices of a desk, cut into banks by their order alone."""
+    """The voices of a desk, cut by their order alone, into as many banks as a number of processes often divides."""
     names, found = list(desk.voices), []
-    count = -(-len(names) // _BANK)
-    for i in range(count):
+    count = 1
+    while count * _BANK < len(names):
+        count *= 2
+    for i in range(count if names else 0):
         first, last = (len(names) * k // count for k in (i, i + 1))
         voices = {name: desk.voices[name] for name in names[first:last]}
         used = {way for voice in voices.values() for way in (voice.into, *voice.sends)}

@@ -201,19 +201,7 @@ def parse_score(raw: MappingABC[str, Any], where: str) -> Score:
         score = Score.model_validate(raw)
     except ValidationError as error:
         raise ScoreError(explain(error, f"{where}: score")) from error
-    for name, voice in score.voices.items():
-        at = f"{where}: score.voices.{name}"
-        if name in (*score.groups, MIX):
-            raise ScoreError(f"{at}: {'a group' if name in score.groups else 'the mix'} has that name: give another")
-        _check_instrument(voice, at)
-        _check_value(voice.pan, PAN, f"{at}.pan")
-        _check_routing(score, voice, at)
-        if voice.steps is not None:
-            if voice.steps.pulses is not None:
-                _check_value(voice.steps.pulses, PULSES, f"{at}.steps.pulses")
-            _check_value(voice.steps.chance, CHANCE, f"{at}.steps.chance")
-        if score.purpose == "measure" and isinstance(pitch := voice.lanes.get("pitch"), Mapping):
-            _check_decodable(pitch, voice, at)
+    voices = {name: _checked_voice(score, name, voice, where) for name, voice in score.voices.items()}
     for name, group in score.groups.items():
         at = f"{where}: score.groups.{name}"
         if name == MIX:
@@ -226,7 +214,26 @@ def parse_score(raw: MappingABC[str, Any], where: str) -> Score:
         raise ScoreError(
             f"{where}: score.groups go into each other in a circle: {' -> '.join(error.args[1])}"
         ) from None
-    return score
+    return score.model_copy(update={"voices": voices})
+
+
+def _checked_voice(score: Score, name: str, voice: Voice, where: str) -> Voice:
+    """The voice, which holds its pitch still where that is measured."""
+    at = f"{where}: score.voices.{name}"
+    if name in (*score.groups, MIX):
+        raise ScoreError(f"{at}: {'a group' if name in score.groups else 'the mix'} has that name: give another")
+    _check_instrument(voice, at)
+    _check_value(voice.pan, PAN, f"{at}.pan")
+    _check_routing(score, voice, at)
+    if voice.steps is not None:
+        if voice.steps.pulses is not None:
+            _check_value(voice.steps.pulses, PULSES, f"{at}.steps.pulses")
+        _check_value(voice.steps.chance, CHANCE, f"{at}.steps.chance")
+    if score.purpose == "music" or not isinstance(pitch := voice.lanes.get("pitch"), Mapping):
+        return voice
+    _check_decodable(pitch, voice, at)
+    still = {lane: parameter.default for lane, parameter in INSTRUMENTS[voice.instrument].steady.items()}
+    return voice.model_copy(update={"lanes": still | voice.lanes})
 
 
 def _check_instrument(voice: Voice, at: str) -> None:
@@ -275,19 +282,20 @@ def effect_name(key: str) -> str:
     return key.partition("_")[0]
 
 
-def _check_value(value: float | Mapping, parameter: Parameter, at: str) -> None:
+def _check_value(value: float | Mapping, parameter: Parameter, at: str, where: str = "") -> None:
     low, high = parameter.range
-    allowed = f"allowed is {low:g} to {high:g} {parameter.unit}".rstrip()
+    allowed = f"allowed is {low:g} to {high:g}" if low < high else f"allowed is {low:g}"
+    allowed = f"{allowed} {parameter.unit}".rstrip()
     if isinstance(value, Mapping):
         if parameter.whole:
-            raise ScoreError(f"{at}: cannot be mapped from a channel: give it a whole number; {allowed}")
+            raise ScoreError(f"{at}: cannot be mapped from a channel: give it a whole number; {allowed}{where}")
         if not (low <= value.range[0] and value.range[1] <= high):
-            raise ScoreError(f"{at} = {list(value.range)}: {allowed}")
+            raise ScoreError(f"{at} = {list(value.range)}: {allowed}{where}")
         space = value.space or parameter.space
         if space not in ("linear", "db") and value.range[0] <= 0:
             raise ScoreError(f"{at}.space = {space!r}: needs a range above 0, not {list(value.range)}; use 'linear'")
     elif not low <= value <= high or (parameter.whole and value != int(value)):
-        raise ScoreError(f"{at} = {value:g}: {allowed}{', whole' if parameter.whole else ''}")
+        raise ScoreError(f"{at} = {value:g}: {allowed}{', whole' if parameter.whole else ''}{where}")
 
 
 def _check_decodable(pitch: Mapping, voice: Voice, at: str) -> None:
@@ -304,6 +312,9 @@ def _check_decodable(pitch: Mapping, voice: Voice, at: str) -> None:
         raise ScoreError(f"{at_pitch}.glide_ms = {pitch.glide_ms:g}: allowed is 2 to {LONGEST_GLIDE} ms {music}")
     if voice.effects:
         raise ScoreError(f"{at}.effects = {list(voice.effects)}: change what is measured, allowed are none {music}")
+    for lane, parameter in INSTRUMENTS[voice.instrument].steady.items():
+        if lane in voice.lanes:
+            _check_value(voice.lanes[lane], parameter, f"{at}.lanes.{lane}", f" {music}")
 
 
 def given_references(score: Score) -> Iterator[tuple[str, str, str | None]]:

@@ -151,7 +151,8 @@ class _LiveLanes:
         for voice in self._resolved.voices:
             for name, lane in {**voice.lanes, "pan": voice.pan}.items():
                 if isinstance(lane, ResolvedMapping) and lane.place.part == part and block.ticks:
-                    values = block.arrays[lane.place.name][(slice(None), *lane.place.index)]
+                    where: tuple[Any, ...] = (slice(None), *lane.place.index)
+                    values = block.arrays[lane.place.name][where]
                     found.setdefault(voice.name, {})[name] = apply(lane, values)
         return found
 

@@ -67,6 +67,10 @@ class Instrument(ABC):
     on_events: ClassVar[bool] = False
     #: True for an instrument that plays a sound file.
     needs_sample: ClassVar[bool] = False
+    #: True where the pitch can be told to the cent: noise has none, a skin's falls, a recording has its own.
+    pitched: ClassVar[bool] = False
+    #: Parameters that would hide or move the pitch, with the ranges and defaults of a voice whose pitch is to be read.
+    steady: ClassVar[Mapping[str, Parameter]] = {}
 
     @abstractmethod
     def controls(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,12 +30,14 @@ class Fm(Instrument):
 
     name = "fm"
     about = "frequency modulation: from a sine to brass, bells and metal"
+    pitched = True
     parameters = declare(
         pitch(),
         level(),
         Parameter("ratio", "modulating over sounding frequency; whole is harmonic", "", (0.1, 8.0), 1.0, "log2"),
         Parameter("index", "depth of the modulation, 0 a sine: brightness", "", (0.0, _INDEX), 2.0, "linear"),
     )  # fmt: skip
+    steady = declare(replace(parameters["ratio"], range=(1.0, 8.0), whole=True))
 
     def controls(
         self, lanes: Mapping[str, Lane], onsets: tuple[Onset, ...], points: int, sample_rate: int

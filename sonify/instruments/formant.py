@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -61,6 +62,7 @@ class Formant(Instrument):
 
     name = "formant"
     about = "a small choir that sings vowels"
+    pitched = True
     parameters = declare(
         pitch(default=165.0, low=40.0, high=1600.0),
         level(),
@@ -69,6 +71,11 @@ class Formant(Instrument):
         Parameter("spread", "how far the singers drift apart", "cents", (0.0, 50.0), 8.0, "linear"),
         Parameter("vibrato", "how far their pitch swings to each side", "cents", (0.0, 100.0), 18.0, "linear"),
     )  # fmt: skip
+    steady = declare(
+        replace(parameters["spread"], range=(0.0, 0.0), default=0.0),
+        replace(parameters["vibrato"], range=(0.0, 0.0), default=0.0),
+        replace(parameters["breath"], range=(0.0, 0.1)),
+    )
 
     def controls(
         self, lanes: Mapping[str, Lane], onsets: tuple[Onset, ...], points: int, sample_rate: int

@@ -15,6 +15,7 @@ class Glide(Instrument):
 
     name = "glide"
     about = "a pitched tone with mild harmonics; its fundamental is its strongest partial"
+    pitched = True
     parameters = declare(
         pitch(),
         level(),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 
@@ -30,12 +31,14 @@ class Pad(Instrument):
 
     name = "pad"
     about = "a soft, slowly drifting chorus"
+    pitched = True
     parameters = declare(
         pitch(),
         level(),
         Parameter("brightness", "corner of the low-pass", "Hz", (100.0, 12_000.0), 1200.0, "log2"),
         Parameter("spread", "how far the players drift", "cents", (0.0, 50.0), 9.0, "linear"),
     )
+    steady = declare(replace(parameters["spread"], range=(0.0, 0.0), default=0.0))
 
     def controls(
         self, lanes: Mapping[str, Lane], onsets: tuple[Onset, ...], points: int, sample_rate: int

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +23,7 @@ class Partials(Instrument):
 
     name = "partials"
     about = "a harmonic tone whose overtones are detuned by one factor, alone or beside the ones in tune"
+    pitched = True
     parameters = declare(
         pitch(),
         level(),
@@ -31,6 +33,7 @@ class Partials(Instrument):
         Parameter("cutoff", "corner of a low-pass over the partials", "Hz", (100.0, 20_000.0), 20_000.0, "log2"),
         Parameter("amplitude", "a linear gain", "", (0.0, 4.0), 1.0, "linear"),
     )
+    steady = declare(replace(parameters["detune"], range=(-0.25, 10.0)))
 
     def controls(
         self, lanes: Mapping[str, Lane], onsets: tuple[Onset, ...], points: int, sample_rate: int

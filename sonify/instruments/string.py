@@ -28,6 +28,7 @@ class String(Notes):
 
     name = "string"
     about = "a plucked string, a physical model, sounding on events"
+    pitched = True
     parameters = declare(
         pitch(default=220.0, high=4000.0),
         level(),

@@ -41,6 +41,7 @@ class Struck(Instrument):
     #: Of each partial: frequency ratio, weight, and decay time as a share of the note's.
     modes: ClassVar[tuple[tuple[float, float, float], ...]]
     on_events = True
+    pitched = True
 
     def controls(
         self, lanes: Mapping[str, Lane], onsets: tuple[Onset, ...], points: int, sample_rate: int

@@ -112,7 +112,7 @@ def test_until_ends_on_the_first_line_after_the_event_and_at_bars_at_the_latest(
         {"name": "x", "bars": 9.5, "until": "a.done", "quantise": quantise},
         metre={"beats": beats},
     )
-    form, _ = walked(what, happened={"a": {tick: {"done"}, 3: {"other"}}}, grain=grain)
+    form, _ = walked(what, happened={"a": {3: {"other"}, tick: {"done"}}}, grain=grain)
     begin, end = (Fraction(b) for b in form.spans[-1].beats)
     line, happens = beats if quantise == "bar" else 1, tick / Fraction(ratio)
     latest = begin + Fraction(9.5) * beats

@@ -8,6 +8,7 @@ from pieces.piece import Master
 from sonify.desk import Desk, EffectLanes, GroupLanes, VoiceLanes
 from sonify.effects import EFFECTS
 from sonify.instruments.base import CONTROL_RATE
+from sonify.mixdown import banks
 from sonify.render import render
 
 SECONDS = 2.0
@@ -196,3 +197,19 @@ def test_markers_are_in_every_file(rendered):
     plain, _ = rendered({"a": sine()})
     assert b"cue " not in plain.mix.read_bytes()
     assert plain.samples_hash == made.samples_hash
+
+
+def test_an_empty_desk_is_silent(rendered):
+    made, sounds = rendered({}, {"room": GroupLanes((effect("plate"),))})
+    assert not sounds["mix"].any()
+    assert list(made.stems) == ["room"]
+
+
+@pytest.mark.parametrize("voices", [1, 3, 4, 5, 12, 33, 64])
+def test_banks_hold_all_voices_in_their_order(voices):
+    """At most four each, and as many as two, four or eight processes share evenly."""
+    cut = banks(Desk({f"v{i}": sine() for i in range(voices)}, {}))
+    assert [name for strips in cut for name in strips.voices] == [f"v{i}" for i in range(voices)]
+    assert max(len(strips.voices) for strips in cut) <= 4
+    assert len(cut).bit_count() == 1
+    assert all(set(strips.ways) == {"mix"} for strips in cut)

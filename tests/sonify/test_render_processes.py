@@ -16,6 +16,7 @@ import pytest
 from pieces.piece import Master
 from pieces.signals import DescantError
 from sonify.desk import Desk, EffectLanes, GroupLanes, VoiceLanes
+from sonify.parcel import Parcel, receive
 from sonify.render import RenderError, render
 
 ROOT = Path(__file__).parents[2]
@@ -173,6 +174,31 @@ def test_a_file_that_cannot_be_written(tmp_path):
     with pytest.raises(DescantError, match=r"mix\.wav: cannot be written: Is a directory") as error:
         render(choir(1), 1.0, Master(), tmp_path)
     one_line(error)
+
+
+def test_no_room_for_the_lanes(tmp_path, monkeypatch):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "full"))
+    with pytest.raises(
+        DescantError, match=r"full: 1 MB cannot be written: No such file or directory: make room"
+    ) as error:
+        Parcel([np.zeros(1000)])
+    one_line(error)
+
+
+def test_what_a_parcel_contains():
+    """Sent twice, even after the first is unpacked; arrays are views on one file, and nobody can change them."""
+    ours, theirs = multiprocessing.Pipe()
+    contents = {"a": np.arange(7.0), "b": [np.ones((3, 2), dtype=np.int8), "text", np.linspace(0, 1, 5)]}
+    parcel = Parcel(contents)
+    for _ in range(2):
+        parcel.send(ours)
+        found = receive(theirs)
+        np.testing.assert_array_equal(found["a"], contents["a"])
+        np.testing.assert_array_equal(found["b"][0], contents["b"][0])
+        np.testing.assert_array_equal(found["b"][2], contents["b"][2])
+        assert found["b"][1] == "text"
+        assert not found["a"].flags.writeable
+        assert not found["a"].flags.owndata
 
 
 def test_too_long_for_a_wav_file(tmp_path):

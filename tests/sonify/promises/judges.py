@@ -1,0 +1,124 @@
+"""Judges of rendered sound: none knows how a sound was made, and `test_judges` shows each one fail.
+
+A sound is float [n], or [n, 2] where both sides count; times are seconds, frequencies hertz.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from pyloudnorm import Meter
+from pyloudnorm.iirfilter import IIRfilter
+from scipy.signal import fftconvolve, get_window, resample_poly
+
+Floats = NDArray[np.float64]
+
+
+def cents(heard: Floats | float, meant: Floats | float) -> Floats:
+    """Interval between two frequencies."""
+    return np.asarray(1200 * np.log2(np.asarray(heard) / np.asarray(meant)))
+
+
+def partials(sound: Floats, rate: int, floor_db: float = -40.0) -> tuple[Floats, Floats]:
+    """Frequencies and amplitudes, the strongest 1, of the lines of a spectrum."""
+    size = 1 << (8 * len(sound) - 1).bit_length()
+    spectrum = np.abs(np.fft.rfft(sound * get_window("blackman", len(sound)), size)) + 1e-30
+    a, b, c = np.log(spectrum[:-2]), np.log(spectrum[1:-1]), np.log(spectrum[2:])
+    top = np.flatnonzero((b > a) & (b >= c) & (b > np.log(spectrum.max()) + floor_db * np.log(10) / 20))
+    shift = 0.5 * (a[top] - c[top]) / (a[top] - 2 * b[top] + c[top])
+    return (top + 1 + shift) * rate / size, spectrum[top + 1] / spectrum.max()
+
+
+def lowest(sound: Floats, rate: int) -> float:
+    """The lowest line that is not more than 6 dB below the strongest."""
+    frequencies, amplitudes = partials(sound, rate)
+    return float(frequencies[amplitudes > 0.5][0])
+
+
+def fundamental(sound: Floats, rate: int, low: float, high: float) -> float:
+    """Of a harmonic sound, somewhere from `low` to `high`: by its period, and then by all its harmonics.
+
+    The period is the first high peak of the autocorrelation divided by the window's (P. Boersma, 1993).
+    """
+    size = 1 << (4 * len(sound) - 1).bit_length()
+    window = get_window("hann", len(sound))
+    alike, shape = (np.fft.irfft(np.abs(np.fft.rfft(w, size)) ** 2) for w in (sound * window, window))
+    first, last = int(rate / high / 1.06), min(int(rate / low * 1.06) + 2, len(sound) // 2)
+    found = alike[first - 1 : last + 1] / shape[first - 1 : last + 1]
+    peaks = 1 + np.flatnonzero((found[1:-1] > found[:-2]) & (found[1:-1] >= found[2:]))
+    at = peaks[found[peaks] > 0.95 * found[peaks].max()][0]
+    a, b, c = found[at - 1 : at + 2]
+    coarse = rate / (first - 1 + at + 0.5 * (a - c) / (a - 2 * b + c))
+    lines, amplitudes = partials(sound, rate)
+    numbers = np.round(lines / coarse)
+    fits = (numbers > 0) & (np.abs(lines / coarse - numbers) < 0.02 * np.maximum(numbers, 1))
+    k, weight = numbers[fits], amplitudes[fits] ** 2
+    return float(np.sum(weight * k * lines[fits]) / np.sum(weight * k**2))
+
+
+def turn(sound: Floats, rate: int, nearest: float = 60.0) -> float | None:
+    """When a sound's first half gives way to its second: the strongest lines that each has alone are equally there.
+
+    None where every line of one is within `nearest` hertz of a line of the other.
+    """
+    half = len(sound) // 2
+    ends = (sound[: half * 2 // 3], sound[-half * 2 // 3 :])
+    lines = [partials(end, rate, -30.0) for end in ends]
+    levels = []
+    for (own, strength), (other, _), end in zip(lines, lines[::-1], ends, strict=True):
+        alone = np.abs(own[:, None] - other).min(axis=1) > nearest
+        if not alone.any():
+            return None
+        line = own[alone][np.argmax(strength[alone])]
+        window = get_window("hann", int(2.4 / nearest * rate))
+        wave = np.exp(-2j * np.pi * line * np.arange(len(sound)) / rate)
+        settled = np.abs(np.mean(end * wave[: len(end)] * get_window("hann", len(end)))) * 2
+        levels.append(np.abs(fftconvolve(sound * wave, window / window.sum(), mode="same")) / settled)
+    return float(np.count_nonzero(levels[0] > levels[1])) / rate
+
+
+def struck(sound: Floats, rate: int) -> float:
+    """When a blow is heard: the first millisecond that is louder than a third of the loudest."""
+    frame = rate // 1000
+    peaks = np.abs(sound[: len(sound) // frame * frame]).reshape(-1, frame).max(axis=1)
+    return float(np.argmax(peaks > peaks.max() / 3)) / 1000
+
+
+def momentary(sound: Floats, rate: int) -> Floats:
+    """Loudness in LUFS of every 400 ms, 100 ms apart (BS.1770)."""
+    meter = Meter(rate)
+    meter.integrated_loudness(sound)
+    return np.asarray(meter.blockwise_loudness)
+
+
+def loudness(sound: Floats, rate: int) -> float:
+    """Integrated loudness in LUFS (BS.1770)."""
+    return float(Meter(rate).integrated_loudness(sound))
+
+
+def weighted(sound: Floats, rate: int) -> Floats:
+    """A sound as BS.1770 weighs its frequencies: its K-weighted power over time, [n]."""
+    filters = (IIRfilter(4.0, 2**-0.5, 1500.0, rate, "high_shelf"), IIRfilter(0.0, 0.5, 38.0, rate, "high_pass"))
+    total = np.zeros(len(sound))
+    for side in sound.T:
+        for stage in filters:
+            side = stage.apply_filter(side)
+        total += side**2
+    return total
+
+
+def true_peak(sound: Floats) -> float:
+    """In dBTP, four-fold interpolated by scipy."""
+    return float(20 * np.log10(np.abs(resample_poly(sound, 4, 1, axis=0)).max() + 1e-10))
+
+
+def longest_run(sound: Floats, level: float = 0.999) -> int:
+    """Most samples in a row, of one side, that are at full scale."""
+    full = np.pad(np.abs(sound) >= level, ((1, 1), (0, 0))).T
+    edges = [np.flatnonzero(np.diff(side.astype(int))) for side in full]
+    return max((int((e[1::2] - e[::2]).max()) for e in edges if len(e)), default=0)
+
+
+def explained(decoded: Floats, true: Floats) -> float:
+    """R squared."""
+    return float(1 - np.sum((decoded - true) ** 2) / np.sum((true - np.mean(true)) ** 2))
