@@ -107,7 +107,7 @@ def voice(draw: st.DrawFn, channel: str, hold: float, groups: list[str]) -> Plai
         lanes["level"] = draw(lane(-24, 0))
     if struck:
         found |= draw(st.sampled_from([{"on": ["note"]}, {"steps": {"every": 2 * hold}}]))
-    elif draw(st.integers(0, 4)) == 0:
+    elif channel != "r" and draw(st.integers(0, 4)) == 0:
         found["gate"] = {"channel": "x", "above": 0.0}
     if groups and draw(st.booleans()):
         found["into"] = draw(st.sampled_from(groups))
