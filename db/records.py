@@ -205,7 +205,7 @@ class TakeRecord(_Take):
     signals_hash : str or None
         `combined_hash` of a finished take.
     render : mapping or None
-        What rendering measured: loudness, peak, limited, samples_hash, sample_rate, duration.
+        What rendering measured (`sonify.render.Rendering` without its files).
     error : str or None
         Why it failed.
     """

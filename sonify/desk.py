@@ -5,14 +5,20 @@ Signals flow one way: voices into groups and the mix, groups into later groups a
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from sonify.instruments.base import Lane, Onset
+from sonify.instruments.base import CONTROL_RATE, Lane, Onset
 
 #: Where what is in no group goes.
 MIX = "mix"
+
+
+def points(duration: float) -> int:
+    """Length of a lane that covers `duration` seconds, with a few points to spare for the interpolation."""
+    return math.ceil(duration * CONTROL_RATE) + 4
 
 
 @dataclass(frozen=True)

@@ -30,6 +30,8 @@ class Effect(ABC):
     name: ClassVar[str]
     about: ClassVar[str]
     parameters: ClassVar[Mapping[str, Parameter]]
+    #: Whether it goes on when what it is given is over.
+    rings: ClassVar[bool] = False
 
     @abstractmethod
     def controls(self, lanes: Mapping[str, Lane], sample_rate: int) -> dict[str, Lane]:
@@ -174,6 +176,7 @@ class Delay(Effect):
     """
 
     name = "delay"
+    rings = True
     about = "echoes, in place or from side to side"
     parameters = declare(
         Parameter(
@@ -309,6 +312,7 @@ class Compressor(Effect):
 class _Reverb(Effect):
     """A room with one entrance in the middle."""
 
+    rings = True
     parameters = declare(
         Parameter("decay", "time to fall by 60 dB, below the damping", "s", (0.3, 20.0), 2.0, "log2"),
         Parameter("damping", "how fast high frequencies die, 0 bright, 1 dark", "", (0.0, 1.0), 0.5, "linear"),

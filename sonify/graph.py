@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sonify.desk import EffectLanes, GroupLanes, VoiceLanes
+from sonify.desk import EffectLanes, GroupLanes, VoiceLanes, points
 from sonify.effects import EFFECTS, Stereo
 from sonify.instruments import INSTRUMENTS
 from sonify.instruments.base import CONTROL_RATE, Lane, Signal
@@ -26,9 +26,7 @@ from sonify.instruments.sample import read_sample
 #: ``[samples, tracks, 2]``.
 Sound = NDArray[np.float32]
 
-#: Effects that go on when what they are given is over: they are faded out, so that a piece ends in silence.
-_RINGING = frozenset({"delay", "hall", "plate"})
-#: Longest of these fades, in seconds.
+#: Longest fade, in seconds, of effects that go on when what they are given is over: a piece ends in silence.
 _FADE = 1.0
 
 
@@ -51,7 +49,7 @@ class Graph:
 
         self.pyo = pyo64
         self._duration, self._rate, self._seed, self._runs = duration, sample_rate, seed, 0
-        self._points = int(np.ceil(duration * CONTROL_RATE)) + 4  # of a lane
+        self._points = points(duration)
         self._pointers: dict[int, Signal] = {}
         # A pyo object holds what its constructor was given, but the result of an operator does not hold its operands.
         self._kept: list[Signal] = []
@@ -109,7 +107,7 @@ class Graph:
             effect = EFFECTS[lanes.effect]
             controls = effect.controls(lanes.lanes, self._rate)
             sound = effect.build(*sound, {name: self.signal(lane) for name, lane in controls.items()})
-        if _RINGING.isdisjoint(lanes.effect for lanes in effects):
+        if not any(EFFECTS[lanes.effect].rings for lanes in effects):
             return sound
         time = np.arange(self._points) / CONTROL_RATE
         left = np.clip((self._duration - time) / min(_FADE, self._duration / 2), 0.0, 1.0)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from pieces.arrange import Arrangement
 from pieces.signals import DescantError
-from sonify.desk import Desk, EffectLanes, GroupLanes, VoiceLanes
+from sonify.desk import Desk, EffectLanes, GroupLanes, VoiceLanes, points
 from sonify.instruments import INSTRUMENTS
 from sonify.instruments.base import CONTROL_RATE, Lane
 from sonify.mapping import SPACES, apply
@@ -70,11 +70,6 @@ def lanes(
         {v.name: making.voice(v, files.get(v.name)) for v in resolved.voices if played.parts[v.part].ticks},
         {g.name: making.group(g) for g in resolved.groups},
     )
-
-
-def points(duration: float) -> int:
-    """Length of a lane that covers `duration` seconds, with a few points to spare for the interpolation."""
-    return int(np.ceil(duration * CONTROL_RATE)) + 4
 
 
 class _Making:

@@ -17,7 +17,7 @@ from pieces.arrange import Arrangement
 from pieces.signals import DescantError, Event, Frames
 from sonify.effects import EFFECTS
 from sonify.instruments import INSTRUMENTS, PAN, Parameter
-from sonify.loudness import Meter
+from sonify.limiter import Limiter
 from sonify.mapping import SPACES, apply, invert
 from sonify.resolve import Place, Resolved, ResolvedEffect, ResolvedMapping, ResolvedScore, ResolvedVoice, element
 from sonify.score import Mapping as Mapped
@@ -32,6 +32,8 @@ Course: TypeAlias = list[tuple[int, int | None, float]]
 _PART = "legend"
 #: A legend's ticks a second; ticks of silence before each sound, of the sound, and of rest after each mapping.
 _RATE, _GAP, _SOUND, _REST = 5.0, 1, 3, 2
+#: Samples read at once.
+_CHUNK = 48_000
 #: Frequency (Hz), attack and decay (s) of a mark, its amplitude, and that of every fifth.
 _MARK_HZ, _MARK_ATTACK, _MARK_DECAY, _MARK, _FIFTH = 2000.0, 0.002, 0.010, 0.1, 0.25
 
@@ -210,21 +212,21 @@ def axis(mix: Path, every: float, path: Path, ceiling: float = -1.0) -> Path:
     import soundfile
 
     with soundfile.SoundFile(mix) as sound:
-        rate, meter = sound.samplerate, Meter(sound.samplerate)
+        rate, limiter = sound.samplerate, Limiter(sound.samplerate, ceiling)
         starts = np.round(marks(sound.frames / rate, every) * rate).astype(int)
         tick, first = _tick(rate), 0
         with StereoWav(path, rate, sound.frames) as out:
-            for chunk in sound.blocks(meter.chunk, dtype="float32", always_2d=True):
+            for chunk in sound.blocks(_CHUNK, dtype="float32", always_2d=True):
                 end = first + len(chunk)
                 for k in np.flatnonzero((starts < end) & (starts + len(tick) > first)):
                     start, stop = max(starts[k], first), min(starts[k] + len(tick), end)
                     loud = _MARK if k % 5 else _FIFTH
                     chunk[start - first : stop - first] += loud * tick[start - starts[k] : stop - starts[k], None]
-                meter.add(chunk)
+                limiter.add(chunk)
                 out.write(chunk)
                 first = end
-            if (gain_db := ceiling - meter.true_peak()) < 0:
-                for _ in out.scale(10 ** (gain_db / 20), meter.chunk):
+            if (gain_db := ceiling - limiter.level()[1]) < 0:
+                for _ in out.scale(10 ** (gain_db / 20), _CHUNK):
                     pass
     return path
 

@@ -21,7 +21,7 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
-from sonify.loudness import _FRAME, _PEAK_PHASES, _PEAK_TAPS, SILENT_DBTP, SILENT_LUFS, decibels, gated
+from sonify.loudness import PEAK_PHASES, PEAK_TAPS, SILENT_DBTP, SILENT_LUFS, decibels, gated
 from sonify.weighting import k_weighting
 
 Floats = NDArray[np.float64]
@@ -34,6 +34,10 @@ _RELEASED = 1e-4
 _NEAR, _WORTH = 1e-4, 0.1
 #: Distance in dB of the gains that are tried, from that without limiting to the highest that is allowed.
 _STEP = 0.5
+
+
+#: Samples of one transform. What it holds beyond a frame is the past, longer than the weighting filter remembers.
+_FRAME = 1 << 16
 
 
 @dataclass(frozen=True)
@@ -122,6 +126,12 @@ class Limiter:
             if self._filled == self._frame:
                 self._measure()
 
+    def level(self) -> tuple[float, float]:
+        """Loudness in LUFS and true peak in dBTP of all that was heard, as it is."""
+        energies, peaks = self._end()
+        peak = decibels(float(peaks.max()), SILENT_DBTP)
+        return self._loudness(energies, 0.0, np.ones(len(peaks) + 1)), peak
+
     def settle(self, loudness: float, most: float = 12.0) -> Gain:
         """The gain that brings all that was heard to `loudness` LUFS, or as near as it may.
 
@@ -191,7 +201,7 @@ class Limiter:
             weighted = np.fft.irfft(np.fft.rfft(column) * self._weighting)[-self._frame :]
             weighted[self._filled :] = 0.0
             energies += np.square(weighted).reshape(blocks, -1).sum(axis=1) * (2 if identical else 1)
-            crests = _crests(column[1 - self._frame - _PEAK_TAPS :]).reshape(blocks, -1).max(axis=1)
+            crests = _crests(column[1 - self._frame - PEAK_TAPS :]).reshape(blocks, -1).max(axis=1)
             np.maximum(peaks, crests, out=peaks)
         self._energies.append(energies.astype(np.float32))
         self._peaks.append(peaks)
@@ -201,7 +211,7 @@ class Limiter:
 
     def _end(self) -> tuple[Floats, Floats]:
         """Energy and true peak of each block; what was heard last is followed by silence."""
-        while sum(map(len, self._peaks)) * self._block < self._samples + _PEAK_TAPS:
+        while sum(map(len, self._peaks)) * self._block < self._samples + PEAK_TAPS:
             self._measure()
         return np.concatenate(self._energies).astype(np.float64), np.concatenate(self._peaks).astype(np.float64)
 
@@ -231,10 +241,10 @@ class Limiter:
 
 def _crests(samples: NDArray[np.float32]) -> NDArray[np.float32]:
     """Largest absolute value of each sample, from the 20th on, and of three interpolated ones ten samples before it."""
-    length = len(samples) - _PEAK_TAPS + 1
-    highest = np.abs(samples[_PEAK_TAPS - 1 :])
+    length = len(samples) - PEAK_TAPS + 1
+    highest = np.abs(samples[PEAK_TAPS - 1 :])
     between, term = np.empty(length, dtype=np.float32), np.empty(length, dtype=np.float32)
-    for phase in _PEAK_PHASES:
+    for phase in PEAK_PHASES:
         between[:] = 0.0
         for k, tap in enumerate(phase):
             between += np.multiply(samples[k : k + length], tap, out=term)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from scipy.signal import butter, resample_poly, sosfilt
 
 from sonify.limiter import Limiter
-from sonify.loudness import SILENT_DBTP, SILENT_LUFS, measure
+from sonify.loudness import SILENT_DBTP, SILENT_LUFS
 
 RATES = [44_100, 48_000]
 
@@ -83,7 +83,7 @@ def test_any_sound(samples, seed, level, target, most):
     gain = hear(sound).settle(target, most)
     limited = sound * gain.at(0, samples)
     assert true_peak(limited) <= -1
-    assert gain.loudness == pytest.approx(measure([limited], 48_000).loudness(), abs=0.05)
+    assert gain.loudness == pytest.approx(hear(limited).level()[0], abs=0.05)
     assert gain.reduction_db <= most + 0.01
     assert gain.limited or gain.loudness == pytest.approx(target, abs=0.001)
 
@@ -123,7 +123,7 @@ def test_without_a_peak_above_the_ceiling_it_is_a_plain_gain():
     gain = hear(sound).settle(-23)
     assert gain.reduction_db == 0
     assert np.all(gain.at(0, len(sound)) == np.float32(10 ** (gain.gain_db / 20)))
-    assert gain.gain_db == pytest.approx(measure([sound], 48_000).gain(-23, -1)[0], abs=1e-4)
+    assert gain.gain_db == pytest.approx(-23 - loudness(sound, 48_000), abs=0.01)
 
 
 def test_limiting_that_makes_nothing_louder_is_not_done():
@@ -142,7 +142,7 @@ def test_without_leave_to_limit_the_peak_wins():
     gain = hear(sound).settle(-14, most=0)
     assert gain.limited
     assert gain.loudness < -20
-    assert gain.gain_db == pytest.approx(measure([sound], 48_000).gain(-14, -1)[0], abs=0.02)
+    assert gain.gain_db == pytest.approx(-1 - true_peak(sound), abs=0.02)
     assert np.ptp(gain.at(0, len(sound))) < 1e-6
 
 

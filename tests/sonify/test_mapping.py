@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sonify.mapping import SPACES, apply, invert
 from sonify.instruments import INSTRUMENTS
+from sonify.mapping import SPACES, apply, invert
 from sonify.resolve import Place, ResolvedMapping
 from sonify.score import Mapping, Score, ScoreError, parse_score
 

@@ -142,7 +142,7 @@ class Measured:
             last = int(np.floor(1000 * end))
             gaps = np.concatenate([[first - 1], first + np.flatnonzero(quiet[first:last]), [last]])
             longest = int(np.argmax(np.diff(gaps)))
-            start, end = (gaps[longest] + 1) / 1000, gaps[longest + 1] / 1000
+            start, end = float(gaps[longest] + 1) / 1000, float(gaps[longest + 1]) / 1000
             found.append((start, min(end, start + LONGEST), float(data[row]), float(apply(self.pitch, data[row]))))
         return found
 
@@ -183,7 +183,9 @@ class Measured:
         meant, heard, datum = (self.column(n) for n in ("meant", "heard", "datum"))
         sign = -1 if self.pitch.mapping.polarity == "negative" else 1
         apart = np.abs(cents(meant[:, None], meant)) > 5
-        return int(np.count_nonzero(apart & (np.sign(datum[:, None] - datum) != sign * np.sign(heard[:, None] - heard))))
+        return int(
+            np.count_nonzero(apart & (np.sign(datum[:, None] - datum) != sign * np.sign(heard[:, None] - heard)))
+        )
 
     def uneven(self) -> float:
         """Largest distance, in cents, from a scale on which equal steps of data are equal steps in the space.
