@@ -10,9 +10,9 @@ import copy
 import hashlib
 import json
 import math
+import re
 import tomllib
 from collections.abc import Mapping
-from fractions import Fraction
 from importlib.resources import files
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -38,10 +38,10 @@ class PieceError(DescantError):
 def _ratio(value: Any) -> Any:
     """``"3/2"`` as it is meant."""
     if isinstance(value, str):
-        try:
-            return float(Fraction(value))
-        except (ValueError, ZeroDivisionError):
-            raise ValueError("allowed are numbers and ratios such as '3/2'") from None
+        found = re.fullmatch(r"(\d{1,6}(?:\.\d{1,6})?)(?:/(\d{1,6}))?", value.strip())
+        if found is None or (found[2] is not None and not int(found[2])):
+            raise ValueError("allowed are numbers and ratios such as '3/2'")
+        return float(found[1]) / int(found[2] or 1)
     return value
 
 

@@ -80,7 +80,8 @@ def apply(resolved: ResolvedMapping, values: ArrayLike) -> Floats:
         bent = SHAPES[mapping.shape].forward
         start, end = bent(low, mapping.constant), bent(high, mapping.constant)
         # Halved, which loses nothing, since a domain may be as wide as twice the largest number.
-        u = (bent(y, mapping.constant) / 2 - start / 2) / (end / 2 - start / 2)
+        width = end / 2 - start / 2
+        u = (bent(y, mapping.constant) / 2 - start / 2) / width if width > 0 else (y >= high).astype(np.float64)
     if mapping.polarity == "negative":
         u = 1.0 - u
     space = SPACES[resolved.space]

@@ -153,13 +153,18 @@ def declared_stats(score: Score, channels: Mapping[str, Mapping[str, Channel]]) 
         If the score names a part, a channel or an element that is not there.
     """
     stats = {}
-    for place in sorted(places(score, channels)):
+    for at, reference, part in given_references(score):
+        try:
+            place = locate(reference, part, channels)
+        except ScoreError as error:
+            raise ScoreError(f"{at}: {error}") from error
         known = channels[place.part]
         if place.name not in known:
-            raise ScoreError(f"no channel {place.name!r}{nearest(place.name, known)}")
+            raise ScoreError(f"{at}: no channel {place.name!r}{nearest(place.name, known)}")
         shape = known[place.name].shape
         if len(place.index) != len(shape) or any(i >= n for i, n in zip(place.index, shape, strict=True)):
-            raise ScoreError(f"channel {str(place)!r}: {place.name} has shape {list(shape)}; name one element of it")
+            said = f"{place.name} has shape {list(shape)}; name one element of it"
+            raise ScoreError(f"{at}: channel {reference!r}: {said}")
         stats[place] = ChannelStats(known[place.name].range, np.empty(0))
     for name, voice in score.voices.items():
         _part_of(name, voice, channels)

@@ -183,7 +183,7 @@ class Performance:
             block = self.source.step(self.controls, [e for e in given if e.kind != "control"], n)
             self._check(block, n)
             self.tick = block.end_tick
-            if block.ticks:
+            if block.ticks or block.events:
                 yield self._finite(block, given)
             if block.ticks < n:
                 self._stopped = True
@@ -207,6 +207,7 @@ class Performance:
         while self._live:
             kind, data, outside = self._live.popleft()
             given.append(Event(self.tick, kind, data, outside))
+        given.sort(key=lambda e: not e.given)  # what the piece itself changes comes last, as in a replay
         changes: dict[str, Value] = {e.data["name"]: e.data["value"] for e in given if e.kind == "control"}
         if changes:
             self.controls = check_controls(type(self.source), {**self.controls, **changes})

@@ -137,7 +137,7 @@ def test_what_holds_together(tmp_path, fields):
         ),
         (
             voice(instrument="glide", part="ride", lanes={"pitch": {"channel": "class_loss", "range": [100, 200]}}),
-            "channel 'ride.class_loss': class_loss has shape [10]; name one element of it",
+            "channel 'class_loss': class_loss has shape [10]; name one element of it",
         ),
         (
             voice(instrument="glide", part="fit", gate={"channel": "slwo.loss", "above": 1}),
