@@ -12,9 +12,10 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from pieces.form import Form, Section, Span, Warp, lead
+from pieces.form import Form, Span, lead
 from pieces.metre import TempoMap
 from pieces.piece import Piece
+from pieces.sections import Section, Warp
 from pieces.signals import Event, Frames
 
 Floats = NDArray[np.float64]

@@ -20,8 +20,8 @@ from typing import Annotated, Any, Literal
 import tomlkit
 from pydantic import BeforeValidator, Field, ValidationError, model_validator
 
-from pieces.form import LONGEST, Name, Section, check_form
 from pieces.metre import Metre, Model
+from pieces.sections import LONGEST, Name, Section, check_form
 from pieces.signals import DescantError, Value
 from pieces.source import Source, check_controls, find_source, nearest, source_names, split_source_path
 

@@ -6,8 +6,9 @@ import math
 from collections.abc import Iterator, Mapping
 from typing import Protocol
 
-from pieces.form import Coupling, Report, Stretch, between, reported, walk
+from pieces.form import Report, Stretch, reported, walk
 from pieces.piece import Piece
+from pieces.sections import Coupling, between
 from pieces.signals import Control, DescantError, FrameBlock, Value
 from studio.performance import Performance
 

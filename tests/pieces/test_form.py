@@ -13,8 +13,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pieces.form import GRAIN, Form, Stretch, between, lead, longest_form, reported, shortened, walk
+from pieces.form import GRAIN, Form, Stretch, lead, longest_form, reported, shortened, walk
 from pieces.piece import Piece, PieceError, parse_piece
+from pieces.sections import between
 
 Happened = Mapping[str, Mapping[int, set[str]]]
 TICKS = 10_000

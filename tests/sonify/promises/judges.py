@@ -30,9 +30,9 @@ def partials(sound: Floats, rate: int, floor_db: float = -40.0) -> tuple[Floats,
 
 
 def lowest(sound: Floats, rate: int) -> float:
-    """The lowest line that is not more than 6 dB below the strongest."""
+    """The lowest of the strongest lines, which are those within 1 dB."""
     frequencies, amplitudes = partials(sound, rate)
-    return float(frequencies[amplitudes > 0.5][0])
+    return float(frequencies[amplitudes > 0.9][0])
 
 
 def fundamental(sound: Floats, rate: int, low: float, high: float) -> float:

@@ -103,6 +103,12 @@ class Measured:
         """Whether it sounds on strikes."""
         return INSTRUMENTS[self.voice.voice.instrument].on_events
 
+    @property
+    def alone(self) -> bool:
+        """Whether nothing but the pitch moves while it sounds."""
+        others = (lane for name, lane in self.voice.lanes.items() if name != "pitch")
+        return all(isinstance(lane, float | int) for lane in (*others, self.voice.pan)) and not self.take.master.limiter
+
     def between(self, start: float, end: float) -> Floats:
         """Both sides together, [samples]."""
         return self.sound[round(start * self.take.rate) : round(end * self.take.rate)].sum(axis=1)
@@ -155,7 +161,8 @@ class Measured:
             row = max(int(np.searchsorted(starts, note.time + 1e-9, side="right")) - 1, 0)
             meant = float(apply(self.pitch, data[row]))
             end = min(following, note.time + 0.02 + LONGEST, self.take.rendering.duration)
-            if np.isclose(note.values["pitch"], meant, rtol=1e-9):
+            heard = np.asarray(self.take.desk.voices[self.voice.name].amplitude)[round(1000 * note.time) + 20]
+            if heard > 0.1 and np.isclose(note.values["pitch"], meant, rtol=1e-9):
                 found.append((note.time + 0.02, end, float(data[row]), meant))
         return found
 
