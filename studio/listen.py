@@ -10,7 +10,8 @@ import csv
 import io
 import shutil
 import tempfile
-from collections.abc import Iterable, Mapping, Sequence
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -237,6 +238,17 @@ def perform(table: Table, voicing: Voicing, duration: float) -> Heard:
     channels = {_PART: {channel.name: channel for channel in declared}}
     resolved = resolve(score, take_stats(score, channels, {_PART: frames}), [_PART])
     return Heard(resolved, Arrangement.of(frames, _PART), channels, Master(tail=TAIL))
+
+
+def grown(path: Path, rest: float = 0.5) -> Iterator[None]:
+    """Once at first, and again whenever a file has changed and then rested for `rest` seconds."""
+    before = None
+    while True:
+        now = path.stat().st_mtime_ns, path.stat().st_size
+        time.sleep(rest if before is not None else 0.0)
+        if now != before and now == (path.stat().st_mtime_ns, path.stat().st_size):
+            before = now
+            yield
 
 
 def guides(

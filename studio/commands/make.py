@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -162,6 +163,7 @@ def _number(text: str) -> float | int | str:
 @click.option("--stems", is_flag=True, help="Write every voice as a file of its own.")
 @LEGEND
 @MARKS
+@click.option("--follow", is_flag=True, help="Hear it again whenever the file has grown, until Ctrl-C.")
 @QUIET
 @click.pass_context
 def listen(
@@ -175,6 +177,7 @@ def listen(
     stems: bool,
     legend: bool,
     marks: float | None,
+    follow: bool,
     quiet: bool,
     **voicing: tuple[str, ...],
 ) -> None:
@@ -182,18 +185,22 @@ def listen(
 
     What is written [C=] is for all columns, or for the one that is named; it may be repeated.
     """
-    from studio.listen import ListenError, parse_voicing, piece_of
+    from studio.listen import ListenError, grown, parse_voicing, piece_of
     from studio.plan import plan
 
     try:
         parsed = parse_voicing(voicing, scale)
     except ListenError as error:
         raise click.UsageError(str(error)) from error
-    piece, notices = piece_of(series, list(chosen) or None, parsed, duration)
-    for notice in () if quiet else notices:
-        click.echo(f"note: {notice}", err=True)
-    planned = plan(series.name, piece, Path.cwd())
-    perform_plan(context, planned, 0, out, ("wav",), stems=stems, legend=legend, marks=marks, quiet=quiet)
+    # One that is followed is kept for a while only: there will be many takes of it.
+    more: dict[str, Any] = {"stems": stems, "legend": legend, "marks": marks, "quiet": quiet}
+    more["retention"] = "scratch" if follow else "kept"
+    with suppress(KeyboardInterrupt) if follow else nullcontext():
+        for _ in grown(series) if follow else (None,):
+            piece, notices = piece_of(series, list(chosen) or None, parsed, duration)
+            for notice in () if quiet else notices:
+                click.echo(f"note: {notice}", err=True)
+            perform_plan(context, plan(series.name, piece, Path.cwd()), 0, out, ("wav",), **more)
 
 
 @click.command()

@@ -192,6 +192,29 @@ def test_a_tuning_from_a_file_stays_with_the_take(descant, tmp_path):
     assert tuning["cents"] == pytest.approx([300, 701.955, 1200])
 
 
+def test_a_file_that_grows_is_followed(descant, tmp_path, home):
+    data = tmp_path / "log.csv"
+    data.write_text("loss\n" + "".join(f"{1 / (i + 1)}\n" for i in range(20)))
+    words = ("listen", "log.csv", "--follow", "--duration", "1", "--quiet")
+    process = subprocess.Popen(
+        [sys.executable, "-c", "from studio.cli import main; main()", *words],
+        env={**os.environ, "DESCANT_HOME": str(home)},
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    first = process.stdout.readline().strip()
+    with data.open("a") as file:
+        file.write("".join(f"{i}\n" for i in range(10)))
+    second = process.stdout.readline().strip()
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(60) == 0
+    with opened(home) as archive:
+        assert [archive.take(take).ticks for take in (first, second)] == [20, 30]
+        assert archive.take(second).retention == "scratch"
+
+
 def free_port() -> int:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as found:
         found.bind(("127.0.0.1", 0))

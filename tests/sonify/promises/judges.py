@@ -36,24 +36,15 @@ def lowest(sound: Floats, rate: int) -> float:
 
 
 def fundamental(sound: Floats, rate: int, low: float, high: float) -> float:
-    """Of a harmonic sound, somewhere from `low` to `high`: by its period, and then by all its harmonics.
-
-    The period is the first high peak of the autocorrelation divided by the window's (P. Boersma, 1993).
-    """
-    size = 1 << (4 * len(sound) - 1).bit_length()
-    window = get_window("hann", len(sound))
-    alike, shape = (np.fft.irfft(np.abs(np.fft.rfft(w, size)) ** 2) for w in (sound * window, window))
-    first, last = int(rate / high / 1.06), min(int(rate / low * 1.06) + 2, len(sound) // 2)
-    found = alike[first - 1 : last + 1] / shape[first - 1 : last + 1]
-    peaks = 1 + np.flatnonzero((found[1:-1] > found[:-2]) & (found[1:-1] >= found[2:]))
-    at = peaks[found[peaks] > 0.95 * found[peaks].max()][0]
-    a, b, c = found[at - 1 : at + 2]
-    coarse = rate / (first - 1 + at + 0.5 * (a - c) / (a - 2 * b + c))
-    lines, amplitudes = partials(sound, rate)
+    """Of a harmonic sound, somewhere from `low` to `high`: the shortest period that its strong lines have in common."""
+    lines, amplitudes = partials(sound, rate, -14.0)
+    periods = np.linspace(0.94 / high, 1.06 / low, 100 + int(20 * lines.max() / low))
+    alike = np.cos(2 * np.pi * periods[:, None] * lines) @ amplitudes**2
+    peaks = 1 + np.flatnonzero((alike[1:-1] > alike[:-2]) & (alike[1:-1] >= alike[2:]))
+    coarse = 1 / periods[peaks[alike[peaks] > 0.95 * alike[peaks].max()][0]]
     numbers = np.round(lines / coarse)
-    fits = (numbers > 0) & (np.abs(lines / coarse - numbers) < 0.02 * np.maximum(numbers, 1))
-    k, weight = numbers[fits], amplitudes[fits] ** 2
-    return float(np.sum(weight * k * lines[fits]) / np.sum(weight * k**2))
+    weights = amplitudes**2 * (np.abs(lines / coarse - numbers) < 0.1)
+    return float(np.sum(weights * numbers * lines) / np.sum(weights * numbers**2))
 
 
 def turn(sound: Floats, rate: int, nearest: float = 60.0) -> float | None:

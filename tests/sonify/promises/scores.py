@@ -103,7 +103,8 @@ class Chance:
         lanes: Plain = {k: self.lane(*ends, plain) for k, ends in ranges.items() if self.one(True, False)}
         lanes |= {"partials": {"count": self.one(*range(2, 9))}, "fm": {"ratio": self.one(1, 2, 3, 4)}}.get(name, {})
         lanes |= {"decay": self.number(0.7 * self.hold, 1.2 * self.hold)} if name in STRUCK else {}
-        lanes["pitch"] = self.pitch(channel, min(INSTRUMENTS[name].parameters["pitch"].range[1], TOP / span(name, lanes)))
+        highest = min(INSTRUMENTS[name].parameters["pitch"].range[1], TOP / span(name, lanes))
+        lanes["pitch"] = self.pitch(channel, 100.0 if name in STRUCK else 40.0, highest)
         found: Plain = {"instrument": name, "lanes": lanes, "pan": self.lane(-1, 1, plain)}
         found |= {"gain_db": self.number(-20, 6), "attack_ms": self.number(5, 200), "release_ms": self.number(5, 400)}
         if not plain:
@@ -117,9 +118,9 @@ class Chance:
             found["sends"] = {self.one(*self.groups): self.number(-30, 0)}
         return found
 
-    def pitch(self, channel: str, highest: float) -> Plain:
-        """A mapping up to the highest pitch that may be."""
-        low = float(np.exp(self.number(np.log(40), np.log(highest / 1.6))))
+    def pitch(self, channel: str, lowest: float, highest: float) -> Plain:
+        """A mapping within the pitches that may be."""
+        low = float(np.exp(self.number(np.log(lowest), np.log(highest / 1.6))))
         high = self.number(1.5 * low, min(highest, 16 * low))
         glide = 1000 * (self.hold - max(0.12, 6.5 / low))
         return {

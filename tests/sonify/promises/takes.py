@@ -156,13 +156,14 @@ class Measured:
         """Notes, from behind the blow to the next one, whose pitch the channel gives."""
         data, starts = self.data
         notes = self.take.desk.voices[self.voice.name].onsets
+        amplitude = np.asarray(self.take.desk.voices[self.voice.name].amplitude)
         found = []
         for note, following in zip(notes, [*(n.time for n in notes[1:]), np.inf], strict=True):
             row = max(int(np.searchsorted(starts, note.time + 1e-9, side="right")) - 1, 0)
             meant = float(apply(self.pitch, data[row]))
             end = min(following, note.time + 0.02 + LONGEST, self.take.rendering.duration)
-            heard = np.asarray(self.take.desk.voices[self.voice.name].amplitude)[round(1000 * note.time) + 20]
-            if heard > 0.1 and np.isclose(note.values["pitch"], meant, rtol=1e-9):
+            heard = amplitude[round(1000 * note.time) : round(1000 * end)].min(initial=np.inf) > 0.1
+            if heard and np.isclose(note.values["pitch"], meant, rtol=1e-9):
                 found.append((note.time + 0.02, end, float(data[row]), meant))
         return found
 
@@ -222,9 +223,11 @@ class Measured:
         return explained(np.array(decoded), np.interp(centres - lag, starts, data))
 
     def loudnesses(self) -> Floats:
-        """K-weighted level in dB of every tone."""
+        """K-weighted level in dB of every tone that neither begins nor ends."""
         power = weighted(self.sound, self.take.rate)
-        cuts = [(round(r.start * self.take.rate), round(r.end * self.take.rate)) for r in self.readings]
+        amplitude = np.asarray(self.take.desk.voices[self.voice.name].amplitude)
+        full = [r for r in self.readings if amplitude[round(1000 * r.start) : round(1000 * r.end)].min() > 0.999 * amplitude.max()]
+        cuts = [(round(r.start * self.take.rate), round(r.end * self.take.rate)) for r in full]
         return np.array([10 * np.log10(np.average(power[a:b], weights=np.hanning(b - a)) + 1e-20) for a, b in cuts])
 
     def late(self) -> list[float]:
@@ -232,7 +235,7 @@ class Measured:
         glide, found = self.pitch.mapping.glide_ms / 1000, []
         for one, other in zip(self.readings[:-1], self.readings[1:], strict=True):
             middle = other.start - glide / 2
-            if one.end < other.start - glide - 1e-6:
+            if one.end < other.start - glide - 0.002:
                 continue
             reach = min(middle - one.start, other.end - middle, 0.25)
             heard = turn(self.between(middle - reach, middle + reach), self.take.rate)
