@@ -16,8 +16,8 @@ from pieces.source import nearest
 if TYPE_CHECKING:
     from pieces.piece import Piece
 
-#: Ticks of a part that only the form ends.
-LONGEST = 100_000_000
+#: Ticks of a part that only the form ends: more than a piece may ask for.
+LONGEST = 100_000_001
 
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
 

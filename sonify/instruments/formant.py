@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 import numpy as np
@@ -52,12 +52,15 @@ _WAVES, _TOP = 40.0 * 2.0 ** np.arange(6), 8000.0
 class Formant(Instrument):
     """Four singers, each a train of glottal pulses, and breath through the five resonances of a mouth.
 
-    Where neither spread nor vibrato parts the singers there is one.
+    Where neither spread nor vibrato parts the singers there is one. As sopranos do, they open the mouth so that the
+    first resonance is never below the pitch: else a vowel with a low one would leave an overtone alone, an octave or
+    a twelfth above.
 
     The gain before the mouth is known from its response at every harmonic, so that neither a harmonic that meets a
     formant nor another vowel is louder.
 
-    Reference: D. H. Klatt, "Software for a cascade/parallel formant synthesizer", J. Acoust. Soc. Am. 67, 1980.
+    References: D. H. Klatt, "Software for a cascade/parallel formant synthesizer", J. Acoust. Soc. Am. 67, 1980;
+    J. Sundberg, "The acoustics of the singing voice", Scientific American 236(3), 1977.
     """
 
     name = "formant"
@@ -74,7 +77,7 @@ class Formant(Instrument):
     steady = declare(
         replace(parameters["spread"], range=(0.0, 0.0), default=0.0),
         replace(parameters["vibrato"], range=(0.0, 0.0), default=0.0),
-        replace(parameters["breath"], range=(0.0, 0.1)),
+        replace(parameters["breath"], range=(0.0, 0.05)),
     )
 
     def controls(
@@ -90,12 +93,13 @@ class Formant(Instrument):
             spread * np.sin(2 * np.pi * (drift * time + phase)) + vibrato * np.sin(2 * np.pi * (rate * time + swing))
             for drift, phase, rate, swing in singers
         ]
-        voiced = np.sqrt((1.0 - breath) / len(singers)) * _voiced_gain(f0, vowel)
-        sources = [w * voiced for w in _waves(f0)] + [np.sqrt(breath) * _breath_gain(vowel, sample_rate)]
+        voiced = np.sqrt((1.0 - breath) / len(singers)) * _gain(f0, vowel, _voiced, 0.01)
+        whispered = np.sqrt(breath * sample_rate) * _gain(f0, vowel, _whispered, 0.04)
+        sources = [w * voiced for w in _waves(f0)] + [whispered]
         *waves, whisper = (np.broadcast_to(gain, points).copy() for gain in sources)
         for gain in (*waves, whisper):
             gain[0] = 0.0  # a filter takes its first sample for its past, and would ring with it
-        centre, width, level = _formants(vowel)
+        centre, width, level = _formants(f0, vowel)
         return {
             "pitch": [f0 * np.exp2(c / 1200) for c in cents],
             "waves": waves,
@@ -120,26 +124,29 @@ class Formant(Instrument):
         return [pyo.Biquad(throat, freq=centre, q=q, type=0, mul=gain) for centre, q, gain in mouth]
 
 
-def _formants(vowel: Floats) -> tuple[Floats, Floats, Floats]:
+def _formants(f0: Floats, vowel: Floats) -> tuple[Floats, Floats, Floats]:
     """Frequency, bandwidth (Hz) and gain of the five resonators, [5, ...]; the gain makes up for the tilt and for q."""
     place = np.linspace(0.0, 1.0, len(VOWELS))
 
     def between(values: Floats) -> Floats:
-        return np.stack([np.interp(vowel, place, column) for column in values.T])
+        return np.stack([np.broadcast_to(np.interp(vowel, place, column), shape) for column in values.T])
 
+    shape = np.broadcast_shapes(f0.shape, vowel.shape)
     frequency, level, width = np.log2(VOWELS[:, 0]), VOWELS[:, 1], np.log2(VOWELS[:, 2])
     centre, band = np.exp2(between(frequency)), np.exp2(between(width))
+    opened = np.maximum(f0 / centre[0], 1.0)
+    centre[0] *= opened
+    band[0] *= opened
     peak = 10 ** (between(level) / 20) * _throat(centre[0]) / _throat(centre)
-    return centre, band, _SIGNS.reshape(-1, *[1] * vowel.ndim) * peak * band / centre
+    return centre, band, _SIGNS.reshape(-1, *[1] * len(shape)) * peak * band / centre
 
 
-def _mouth(frequency: Floats, vowel: Floats) -> Floats:
+def _mouth(frequency: Floats, formants: tuple[Floats, Floats, Floats]) -> Floats:
     """Magnitude of the formants' common response, whose arguments are broadcast."""
-    shape = np.broadcast_shapes(frequency.shape, vowel.shape)
-    f, total = np.broadcast_to(frequency, shape), np.zeros(shape, dtype=np.complex128)
-    for centre, width, gain in zip(*_formants(vowel), strict=True):
-        total += gain / (1.0 - (f / centre) ** 2 + 1j * f * width / centre**2)
-    return np.abs(total) * _throat(f)
+    total = np.zeros(np.broadcast_shapes(frequency.shape, formants[0].shape[1:]), dtype=np.complex128)
+    for centre, width, gain in zip(*formants, strict=True):
+        total += gain / (1.0 - (frequency / centre) ** 2 + 1j * frequency * width / centre**2)
+    return np.abs(total) * _throat(frequency)
 
 
 def _throat(frequency: Floats) -> Floats:
@@ -153,33 +160,40 @@ def _waves(f0: Floats) -> list[Floats]:
     return [np.maximum(1.0 - np.abs(octave - i), 0.0) for i in range(len(_WAVES))]
 
 
-def _voiced_gain(f0: Floats, vowel: Floats) -> Floats:
-    """Gain that makes the harmonics behind the mouth as loud as a sine of amplitude 1, K-weighted.
+def _gain(f0: Floats, vowel: Floats, power: Callable[[Floats, Floats], Floats], step: float) -> Floats:
+    """Gain that makes a source as loud behind the mouth as a sine of amplitude 1, K-weighted.
 
-    Looked up between pitches 1 % and vowels 1/32 apart, over what the lanes hold.
+    Looked up between pitches a `step` and vowels 1/32 apart, over what the lanes hold; `power` is given both, [p, 1]
+    and [1, v].
     """
     from scipy.ndimage import map_coordinates
 
     low, high, first, last = f0.min(), f0.max(), vowel.min(), vowel.max()
-    pitches = np.geomspace(low, high, 2 + int(np.log(high / low) / 0.01))
+    pitches = np.geomspace(low, high, 2 + int(np.log(high / low) / step))
     vowels = np.linspace(first, last, 2 + int((last - first) * 32))
-    heard = np.zeros((len(pitches), len(vowels)))
-    waves = np.stack(_waves(pitches))
-    for k in range(1, int(_TOP / _WAVES[0]) + 1):
-        has = waves[k * _WAVES <= _TOP].sum(axis=0)
-        at = np.flatnonzero(has)
-        frequency = k * pitches[at]
-        part = has[at] ** 2 * k_power(frequency)
-        heard[at] += part[:, None] * _mouth(frequency[:, None], vowels[None]) ** 2
+    heard = power(pitches[:, None], vowels[None])
     x = np.log(f0 / low) / max(np.log(high / low), 1e-9) * (len(pitches) - 1)
     y = (vowel - first) / max(last - first, 1e-9) * (len(vowels) - 1)
     found = map_coordinates(np.log(heard), np.stack(np.broadcast_arrays(x, y)).reshape(2, -1), order=1, mode="nearest")
     return np.asarray(np.exp(-0.5 * found).reshape(np.broadcast_shapes(f0.shape, vowel.shape)))
 
 
-def _breath_gain(vowel: Floats, sample_rate: int) -> Floats:
-    """The same for white noise, which has a third of a square wave's power."""
-    f = np.arange(10.0, _TOP, 10.0)
-    vowels = np.linspace(0.0, 1.0, 33)
-    passed = (_mouth(f[:, None], vowels[None]) ** 2 * k_power(f)[:, None]).sum(axis=0) * 10.0 / (sample_rate / 2)
-    return np.asarray(np.interp(vowel, vowels, 1.0 / np.sqrt(2 / 3 * passed)))
+def _voiced(f0: Floats, vowel: Floats) -> Floats:
+    """K-weighted power of the harmonics of the glottal waves behind the mouth."""
+    heard, (centre, width, level) = np.zeros((f0.size, vowel.size)), _formants(f0, vowel)
+    waves = np.stack(_waves(f0))
+    for k in range(1, int(_TOP / _WAVES[0]) + 1):
+        has = waves[k * _WAVES <= _TOP].sum(axis=0)
+        at = np.flatnonzero(has)
+        mouth = centre[:, at], width[:, at], level[:, at]
+        heard[at] += (has**2 * k_power(k * f0))[at] * _mouth(k * f0[at], mouth) ** 2
+    return heard
+
+
+def _whispered(f0: Floats, vowel: Floats) -> Floats:
+    """The same of white noise, times the sample rate: it has a third of a square wave's power."""
+    heard, mouth = np.zeros((f0.size, vowel.size)), _formants(f0, vowel)
+    band = 20.0
+    for f in np.arange(band / 2, _TOP, band):
+        heard += 4 / 3 * band * k_power(f) * _mouth(np.asarray(f), mouth) ** 2
+    return heard

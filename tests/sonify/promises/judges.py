@@ -37,11 +37,11 @@ def lowest(sound: Floats, rate: int) -> float:
 
 def fundamental(sound: Floats, rate: int, low: float, high: float) -> float:
     """Of a harmonic sound, somewhere from `low` to `high`: the shortest period that its strong lines have in common."""
-    lines, amplitudes = partials(sound, rate, -14.0)
+    lines, amplitudes = partials(sound, rate, -20.0)
     periods = np.linspace(0.94 / high, 1.06 / low, 100 + int(20 * lines.max() / low))
     alike = np.cos(2 * np.pi * periods[:, None] * lines) @ amplitudes**2
     peaks = 1 + np.flatnonzero((alike[1:-1] > alike[:-2]) & (alike[1:-1] >= alike[2:]))
-    coarse = 1 / periods[peaks[alike[peaks] > 0.95 * alike[peaks].max()][0]]
+    coarse = 1 / periods[peaks[alike[peaks] > 0.92 * alike[peaks].max()][0]]
     numbers = np.round(lines / coarse)
     weights = amplitudes**2 * (np.abs(lines / coarse - numbers) < 0.1)
     return float(np.sum(weights * numbers * lines) / np.sum(weights * numbers**2))

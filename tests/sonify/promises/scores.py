@@ -20,7 +20,7 @@ DRONES: Mapping[str, Mapping[str, tuple[float, float]]] = {
     "partials": {"detune": (-0.25, 0.5), "beside": (0, 1), "cutoff": (2000, 20_000), "amplitude": (0.2, 2)},
     "pad": {"brightness": (500, 12_000)},
     "fm": {"index": (0, 5)},
-    "formant": {"vowel": (0, 1), "breath": (0, 0.1)},
+    "formant": {"vowel": (0, 1), "breath": (0, 0.05)},
 }
 STRUCK: Mapping[str, Mapping[str, tuple[float, float]]] = {
     "pluck": {"brightness": (0, 1)},
@@ -131,7 +131,7 @@ class Chance:
             "constant": self.number(0.01, 10),
             "domain": self.one("data", "data", "p1-p99"),
             "polarity": self.one("positive", "negative"),
-            "glide_ms": self.number(2, min(500, max(glide, 2.5))),
+            "glide_ms": self.number(2, self.one(10, min(500, max(glide, 10)))),
             "missing": self.one("hold", "silence", "earcon"),
         }
 
@@ -160,5 +160,5 @@ def span(name: str, lanes: Plain) -> float:
     if name == "partials":
         return float(lanes["count"] * (1 + most("detune", 0.0)))
     if name == "fm":
-        return 3 + lanes["ratio"] * (1 + most("index", 2.0))
-    return {"glide": 4.0, "pad": 8.0}.get(name, 1.0)
+        return 1 + lanes["ratio"] * (4 + most("index", 2.0))
+    return {"glide": 4.0, "pad": 8.0, "formant": 1.0}.get(name, 2.0)

@@ -235,7 +235,7 @@ class Measured:
         glide, found = self.pitch.mapping.glide_ms / 1000, []
         for one, other in zip(self.readings[:-1], self.readings[1:], strict=True):
             middle = other.start - glide / 2
-            if one.end < other.start - glide - 0.002:
+            if one.end < other.start - glide - 0.002 or glide > 0.04:
                 continue
             reach = min(middle - one.start, other.end - middle, 0.25)
             heard = turn(self.between(middle - reach, middle + reach), self.take.rate)
