@@ -82,7 +82,7 @@ class _Making:
         """All lanes of one voice."""
         voice, struck = resolved.voice, INSTRUMENTS[resolved.voice.instrument].on_events
         parameters = {} if struck else {n: self._lane(given) for n, given in resolved.lanes.items()}
-        gain = np.asarray(parameters.pop("level", 0.0)) + voice.gain_db + self._section_gain(resolved.name)
+        gain = np.asarray(parameters.pop("level", 0.0)) + voice.gain_db + self._section_gain(resolved.name, resolved.part)
         sounding = open_stretches(resolved, self._played)
         present, taps = self._missing((*resolved.lanes.values(), resolved.pan), sounding)
         onsets = strikes(resolved, self._played, sounding) if struck else ()
@@ -144,19 +144,25 @@ class _Making:
         glided = glide(space.forward(values), starts, given.mapping.glide_ms / 1000, self._time)
         return np.asarray(space.inverse(glided))
 
-    def _section_gain(self, name: str) -> Floats:
-        """Decibels that sections add to a voice or a group."""
+    def _section_gain(self, name: str, part: str | None = None) -> Floats:
+        """Decibels that sections add to a voice of a part, or to a group.
+
+        Where a voice is silent the gain stays, so that what still rings is not swelled by a section it is not in.
+        """
         if not any(name in s.section.gains for s in self._played.sections):
             return np.asarray(0.0)
         at: list[float] = []
         gains: list[float] = []
         for sounding in self._played.sections:
-            given = sounding.section.gains.get(name, 0.0)
+            section, (begins, ends) = sounding.section, sounding.seconds
+            left_out = section.voices is not None and name not in section.voices
+            if part is not None and (left_out or (section.parts and part not in section.parts)):
+                continue
+            given = section.gains.get(name, 0.0)
             start, end = given if isinstance(given, tuple) else (given, given)
-            begins, ends = sounding.seconds
-            at += [min(begins + _TURN, (begins + ends) / 2), ends]
-            gains += [start, end]
-        return np.interp(self._time, at, gains)
+            at += [begins, min(begins + _TURN, (begins + ends) / 2), ends]
+            gains += [gains[-1] if gains else start, start, end]
+        return np.interp(self._time, at, gains) if at else np.asarray(0.0)
 
     def _envelope(self, attack: float, release: float, sounding: Stretches) -> Floats:
         """1 while a voice sounds; it rises within `attack` seconds, and falls within `release` afterwards."""

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pyloudnorm
 import pytest
 from numpy.typing import NDArray
 from scipy.signal import resample_poly
 
-from pieces.piece import find_piece
 from sonify.ears import hear, pitch_track
+from tests.pieces.test_library_strata import hurried
 from tests.sonify.conftest import find_clicks
 from tests.sounding import Whole, whole
 
@@ -19,7 +17,7 @@ pytestmark = pytest.mark.slow
 
 Floats = NDArray[np.float64]
 
-#: Beats a second time: what is compared in a stretch is read at so many places of each beat.
+#: What is compared is read at so many places of each beat.
 PLACES = 4
 OUT = ("stars", "plain", "down", "valley", "climb")
 LOOPS = {"loop": 8, "tighter": 4, "tighter still": 2, "tightest": 1}
@@ -27,15 +25,9 @@ LOOPS = {"loop": 8, "tighter": 4, "tighter still": 2, "tightest": 1}
 
 @pytest.fixture(scope="module")
 def ride(tmp_path_factory: pytest.TempPathFactory) -> Whole:
-    """The piece with seed 1 and every section at twice its tempo: the same beats and ticks in half the time."""
+    """The piece with seed 1."""
     folder = tmp_path_factory.mktemp("ride")
-    piece, _ = find_piece("night-ride")
-    sections = piece.model_dump(mode="json", exclude_none=True)["sections"]
-    for section in sections:
-        section["tempo"] = (2 * np.asarray(section["tempo"])).tolist()
-    path = folder / "night-ride.toml"
-    path.write_text(piece.with_values({"sections": sections}).to_toml())
-    return whole(str(path), 1, folder)
+    return whole(hurried("night-ride", folder), 1, folder)
 
 
 class Contour:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -69,7 +70,7 @@ def bars(strata: Whole, part: str) -> Floats:
         if part in (sounding.section.parts or strata.played.parts):
             first, end = strata.played.tempi.beats(np.array(sounding.seconds))
             lines = strata.played.tempi.seconds(first + np.arange(int((end - first) / 4 + 1e-6) + 1) * 4)
-            found += list(zip(lines[:-1], lines[1:], strict=True))
+            found += list(pairwise(lines))
     return np.array(found)
 
 

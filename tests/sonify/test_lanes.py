@@ -5,10 +5,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pieces.arrange import Arrangement
+from pieces.arrange import Arrangement, arrange
+from pieces.piece import parse_piece
 from pieces.signals import Event, Frames
 from sonify.instruments.base import CONTROL_RATE
 from sonify.lanes import LaneError, lanes
+from sonify.resolve import resolve
+from sonify.score import parse_score
 from sonify.strikes import StrikeError
 
 
@@ -167,3 +170,25 @@ def test_an_event_that_brings_nonsense_is_one_line(resolve_score, data):
     score = {"voices": {"a": {"instrument": "bell", "on": ["hit"]}}}
     with pytest.raises(StrikeError, match=rf"event 'hit' at tick 3: {next(iter(data))} = "):
         lanes(*resolve_score(score, {"x": np.arange(9.0)}, 10, (Event(3, "hit", data),)))
+
+
+def test_what_still_rings_is_not_swelled_by_a_section_that_it_is_not_in():
+    piece = parse_piece(
+        {
+            "title": "two",
+            "parts": {"p": {"source": "cubics", "rate": 10.0}},
+            "sections": [
+                {"name": "a", "bars": 1, "voices": ["low"], "gains": {"low": [0, -20]}},
+                {"name": "b", "bars": 1, "voices": ["high"]},
+            ],
+        },
+        "two",
+    )
+    voice = {"instrument": "glide", "part": "p", "release_ms": 3000}
+    score = parse_score({"voices": {"low": voice, "high": voice}}, "two")
+    frames = {"p": Frames({"loss": np.ones(80)}, (), 10.0, 80)}
+    amplitude = lanes(resolve(score, {}, ["p"]), arrange(piece, frames)).voices["low"].amplitude
+    assert at(amplitude, 0.5) > 5 * at(amplitude, 3.99)
+    ringing = amplitude[4000:7000]
+    assert 0 < ringing.max() <= at(amplitude, 3.99) * 1.001
+    assert np.diff(ringing).max() <= 1e-9
