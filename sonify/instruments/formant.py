@@ -77,7 +77,7 @@ class Formant(Instrument):
     steady = declare(
         replace(parameters["spread"], range=(0.0, 0.0), default=0.0),
         replace(parameters["vibrato"], range=(0.0, 0.0), default=0.0),
-        replace(parameters["breath"], range=(0.0, 0.05)),
+        replace(parameters["breath"], range=(0.0, 0.02)),
     )
 
     def controls(

@@ -176,7 +176,7 @@ def _plot(axes: Axes, times: NDArray[np.float64], values: NDArray[np.float64], c
         cuts = np.linspace(0, len(values), POINTS, endpoint=False).astype(int)
         low, high = np.minimum.reduceat(values, cuts), np.maximum.reduceat(values, cuts)
         times, values = np.repeat(times[cuts], 2), np.stack([low, high], axis=1).ravel()
-    axes.plot(times, values, color=_hex(colour), linewidth=1.4)
+    axes.plot(times, values, color=_hex(colour), linewidth=1.4, drawstyle="steps-post")  # a value is held
     if values.min() > 0 and values.max() / values.min() > 100:
         axes.set_yscale("log")
         axes.yaxis.set_major_formatter("{x:g}")

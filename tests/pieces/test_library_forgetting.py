@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -47,11 +48,11 @@ def forgetting(tmp_path_factory: pytest.TempPathFactory) -> Whole:
 def calls(forgetting: Whole) -> dict[str, NDArray[np.int64]]:
     """Section → of each bar, how many digits are heard in it."""
     found = {}
-    stems = {name: forgetting.stem(name) for name in NOTES}
+    stems = [forgetting.stem(name) for name in NOTES]
     for sounding in forgetting.played.sections:
         edges = bars(forgetting, sounding.section.name)
         counts = np.zeros(len(edges) - 1, dtype=np.int64)
-        for name, sound in stems.items():
+        for sound in stems:
             struck = strokes(forgetting.cut(sound, edges[0], edges[-1]), forgetting.rate) + edges[0]
             counts += np.histogram(struck, edges)[0] > 0
         found[sounding.section.name] = counts
@@ -88,7 +89,7 @@ def brightness(sound: Floats, pitch: float, rate: int) -> float:
 def parted(piece: Whole, sound: Floats, section: str, count: int) -> list[Floats]:
     """A section of a stem in so many stretches of equal length."""
     edges = np.linspace(*piece.section(section), count + 1)
-    return [piece.cut(sound, a, b) for a, b in zip(edges[:-1], edges[1:], strict=True)]
+    return [piece.cut(sound, a, b) for a, b in pairwise(edges)]
 
 
 def test_it_is_loud_enough_whole_and_clean(forgetting):
@@ -130,7 +131,9 @@ def test_certainty_goes_before_the_answers_do(forgetting, calls):
     assert calls["doubt"][:8].mean() >= 8
     sound = forgetting.stem("zero")
     certain, doubtful = (parted(forgetting, sound, name, 3)[2] for name in ("reading", "doubt"))
-    assert brightness(certain, NOTES["zero"], forgetting.rate) > 2 * brightness(doubtful, NOTES["zero"], forgetting.rate)
+    assert brightness(certain, NOTES["zero"], forgetting.rate) > 2 * brightness(
+        doubtful, NOTES["zero"], forgetting.rate
+    )
     rings = [np.percentile(hear(s, forgetting.rate).loudness, 25) for s in (certain, doubtful)]
     assert rings[0] > rings[1] + 10  # between two notes
 
@@ -162,7 +165,7 @@ def test_drums_grow_with_the_steps_until_it_is_blind(forgetting):
 
 
 def test_the_memory_is_what_was_heard_before_from_afar(forgetting):
-    """What the network does strikes the same beats as in the bars that are recalled; it comes nearer, and slows down."""
+    """What the network does is struck on the same beats as in the bars that are recalled; it comes near, and slows."""
     for voice in ("bells", "surprise"):
         beats = []
         for section in ("reading", "memory"):

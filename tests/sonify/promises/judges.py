@@ -75,27 +75,17 @@ def struck(sound: Floats, rate: int) -> float:
     return float(np.argmax(peaks > peaks.max() / 3)) / 1000
 
 
-def momentary(sound: Floats, rate: int) -> Floats:
-    """Loudness in LUFS of every 400 ms, 100 ms apart (BS.1770)."""
-    meter = Meter(rate)
-    meter.integrated_loudness(sound)
-    return np.asarray(meter.blockwise_loudness)
-
-
 def loudness(sound: Floats, rate: int) -> float:
     """Integrated loudness in LUFS (BS.1770)."""
-    return float(Meter(rate).integrated_loudness(sound))
+    return float(Meter(rate, "DeMan").integrated_loudness(sound))
 
 
 def weighted(sound: Floats, rate: int) -> Floats:
     """A sound as BS.1770 weighs its frequencies: its K-weighted power over time, [n]."""
-    filters = (IIRfilter(4.0, 2**-0.5, 1500.0, rate, "high_shelf"), IIRfilter(0.0, 0.5, 38.0, rate, "high_pass"))
-    total = np.zeros(len(sound))
-    for side in sound.T:
-        for stage in filters:
-            side = stage.apply_filter(side)
-        total += side**2
-    return total
+    shelf = IIRfilter(3.99984385397, 0.7071752369554193, 1681.9744509555319, rate, "high_shelf_DeMan")
+    high_pass = IIRfilter(0.0, 0.5003270373253953, 38.13547087613982, rate, "high_pass_DeMan")
+    sides = (high_pass.apply_filter(shelf.apply_filter(side)) for side in sound.T)
+    return np.asarray(sum(side**2 for side in sides))
 
 
 def true_peak(sound: Floats) -> float:

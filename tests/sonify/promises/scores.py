@@ -20,7 +20,7 @@ DRONES: Mapping[str, Mapping[str, tuple[float, float]]] = {
     "partials": {"detune": (-0.25, 0.5), "beside": (0, 1), "cutoff": (2000, 20_000), "amplitude": (0.2, 2)},
     "pad": {"brightness": (500, 12_000)},
     "fm": {"index": (0, 5)},
-    "formant": {"vowel": (0, 1), "breath": (0, 0.05)},
+    "formant": {"vowel": (0, 1), "breath": (0, 0.02)},
 }
 STRUCK: Mapping[str, Mapping[str, tuple[float, float]]] = {
     "pluck": {"brightness": (0, 1)},
@@ -98,13 +98,13 @@ class Chance:
     def voice(self, channel: str) -> Plain:
         """One that maps a channel onto its pitch, and others onto other lanes where it is not plain."""
         name = self.one(*DRONES, *(STRUCK if channel != "r" else ()))
-        plain = self.one(True, False)
+        plain = channel == "r" or self.one(True, False)
         ranges = DRONES.get(name) or STRUCK[name]
         lanes: Plain = {k: self.lane(*ends, plain) for k, ends in ranges.items() if self.one(True, False)}
         lanes |= {"partials": {"count": self.one(*range(2, 9))}, "fm": {"ratio": self.one(1, 2, 3, 4)}}.get(name, {})
         lanes |= {"decay": self.number(0.7 * self.hold, 1.2 * self.hold)} if name in STRUCK else {}
         highest = min(INSTRUMENTS[name].parameters["pitch"].range[1], TOP / span(name, lanes))
-        lanes["pitch"] = self.pitch(channel, 100.0 if name in STRUCK else 40.0, highest)
+        lanes["pitch"] = self.pitch(channel, 100.0 if name in STRUCK or channel == "r" else 40.0, highest)
         found: Plain = {"instrument": name, "lanes": lanes, "pan": self.lane(-1, 1, plain)}
         found |= {"gain_db": self.number(-20, 6), "attack_ms": self.number(5, 200), "release_ms": self.number(5, 400)}
         if not plain:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
 import numpy as np
+import pytest
 import soundfile
 
 from pieces.arrange import Arrangement
@@ -18,12 +19,26 @@ from sonify.lanes import lanes
 from sonify.mapping import SHAPES, SPACES, apply, invert
 from sonify.render import Rendering, render
 from sonify.resolve import ResolvedMapping, ResolvedScore, ResolvedVoice, element
-from tests.sonify.promises.judges import Floats, cents, explained, fundamental, lowest, turn, weighted
+from tests.sonify.promises.judges import (
+    Floats,
+    cents,
+    explained,
+    fundamental,
+    longest_run,
+    loudness,
+    lowest,
+    struck,
+    true_peak,
+    turn,
+    weighted,
+)
 
 #: Instruments whose fundamental need not be the strongest of their partials: their pitch is their period.
 BY_PERIOD = ("fm", "formant", "string")
 #: Seconds of settled sound that a pitch is read from, at least and at most; periods of it at least.
 SHORTEST, LONGEST, PERIODS = 0.1, 0.5, 6.0
+#: Seconds of a note that are left out: its blow.
+BLOW = 0.02
 
 
 @dataclass(frozen=True)
@@ -161,10 +176,10 @@ class Measured:
         for note, following in zip(notes, [*(n.time for n in notes[1:]), np.inf], strict=True):
             row = max(int(np.searchsorted(starts, note.time + 1e-9, side="right")) - 1, 0)
             meant = float(apply(self.pitch, data[row]))
-            end = min(following, note.time + 0.02 + LONGEST, self.take.rendering.duration)
+            end = min(following, note.time + BLOW + LONGEST, self.take.rendering.duration)
             heard = amplitude[round(1000 * note.time) : round(1000 * end)].min(initial=np.inf) > 0.1
             if heard and np.isclose(note.values["pitch"], meant, rtol=1e-9):
-                found.append((note.time + 0.02, end, float(data[row]), meant))
+                found.append((note.time + BLOW, end, float(data[row]), meant))
         return found
 
     def column(self, name: str) -> Floats:
@@ -223,25 +238,66 @@ class Measured:
         return explained(np.array(decoded), np.interp(centres - lag, starts, data))
 
     def loudnesses(self) -> Floats:
-        """K-weighted level in dB of every tone that neither begins nor ends."""
-        power = weighted(self.sound, self.take.rate)
-        amplitude = np.asarray(self.take.desk.voices[self.voice.name].amplitude)
-        full = [r for r in self.readings if amplitude[round(1000 * r.start) : round(1000 * r.end)].min() > 0.999 * amplitude.max()]
-        cuts = [(round(r.start * self.take.rate), round(r.end * self.take.rate)) for r in full]
-        return np.array([10 * np.log10(np.average(power[a:b], weights=np.hanning(b - a)) + 1e-20) for a, b in cuts])
+        """K-weighted level in dB of every tone, and of every 400 ms, in which the voice neither begins nor ends."""
+        rate, amplitude = self.take.rate, np.asarray(self.take.desk.voices[self.voice.name].amplitude)
+        blocks = [(start, start + 0.4) for start in np.arange(0.0, self.take.played.duration, 0.1)]
+        cuts = [*((r.start, r.end) for r in self.readings), *blocks]
+        full = [(a, b) for a, b in cuts if amplitude[int(1000 * a) : int(1000 * b) + 2].min() > 0.999 * amplitude.max()]
+        power = weighted(self.sound, rate)
+        pieces = [power[round(a * rate) : round(b * rate)] for a, b in full]
+        return np.array([10 * np.log10(np.average(p, weights=np.hanning(len(p))) + 1e-20) for p in pieces])
 
     def late(self) -> list[float]:
-        """By how many seconds the middle of each change is heard too late, where two tones can be told apart."""
+        """By how many seconds each onset is heard too late: of notes, and of steps that are quick and far enough."""
+        return self._late_notes() if self.struck else self._late_steps()
+
+    def _late_notes(self) -> list[float]:
+        reach = 0.05
+        notes = (note.start - BLOW for note in self.readings if note.start - BLOW > reach)
+        return [struck(self.between(t - reach, t + reach), self.take.rate) - reach for t in notes]
+
+    def _late_steps(self) -> list[float]:
+        """Of the middle of each change, where the tones before and after it can be told apart."""
         glide, found = self.pitch.mapping.glide_ms / 1000, []
         for one, other in zip(self.readings[:-1], self.readings[1:], strict=True):
             middle = other.start - glide / 2
-            if one.end < other.start - glide - 0.002 or glide > 0.04:
-                continue
             reach = min(middle - one.start, other.end - middle, 0.25)
-            heard = turn(self.between(middle - reach, middle + reach), self.take.rate)
-            if heard is not None:
+            if glide > 0.04 or one.end < other.start - glide - 0.002:
+                continue
+            if (heard := turn(self.between(middle - reach, middle + reach), self.take.rate)) is not None:
                 found.append(heard - reach)
         return found
 
 
-Play = Callable[..., Take]
+def assert_measures(measured: Measured) -> None:
+    """Pitch, order, steps, onsets, loudness and decoding of one voice."""
+    assert measured.out_of_tune() < 5
+    assert measured.disordered() == 0
+    assert measured.uneven() < 10
+    assert measured.decoded() >= 0.99
+    assert np.abs(measured.late()).max(initial=0.0) <= 0.01
+    if measured.alone and not measured.struck:
+        assert np.ptp(measured.loudnesses() if len(measured.loudnesses()) else 0.0) < 1
+
+
+def assert_clean(take: Take) -> None:
+    """What every take keeps: its level, and nothing that is cut off."""
+    mix, done, master = take.mix, take.rendering, take.master
+    assert np.isfinite(mix).all()
+    assert longest_run(mix) == 0
+    assert true_peak(mix) <= master.ceiling
+    assert done.true_peak == pytest.approx(true_peak(mix), abs=0.02)
+    heard = loudness(mix, take.rate)
+    assert done.loudness == pytest.approx(heard, abs=0.1)
+    if not done.limited:
+        assert heard == pytest.approx(master.loudness, abs=0.1)
+    else:
+        assert heard < master.loudness
+        assert true_peak(mix) > master.ceiling - 0.1, "the peak forbids more"
+
+
+def assert_again(take: Take, folder: Path) -> None:
+    """A fresh process makes the same samples."""
+    again = render(take.desk, take.rendering.duration, take.master, folder, stems=False)
+    assert again.samples_hash == take.rendering.samples_hash
+    assert again.mix.read_bytes() == take.rendering.mix.read_bytes()
