@@ -65,6 +65,8 @@ class Chance:
         moving = ["x", "y", "r"] if self.per >= 20 else ["x", "y"]
         voices = {f"v{i}": self.voice(self.one(*moving)) for i in range(self.one(1, 2, 3))}
         if self.one(True, False, False):
+            voices["mirror"] = mirrored(voices["v0"])
+        if self.one(True, False, False):
             voices["hiss"] = {"instrument": "noise", "gain_db": -30.0, "lanes": {"pitch": 400.0}}
         score = {"purpose": "measure", "voices": voices, "groups": {name: self.group() for name in self.groups}}
         master = {
@@ -148,6 +150,13 @@ class Chance:
             if self.one(True, False, False)
         }
         return {"effects": effects, "gain_db": self.number(-20, 0)}
+
+
+def mirrored(voice: Plain) -> Plain:
+    """The same voice in the other polarity."""
+    pitch = voice["lanes"]["pitch"]
+    polarity = {"positive": "negative", "negative": "positive"}[pitch["polarity"]]
+    return {**voice, "lanes": {**voice["lanes"], "pitch": {**pitch, "polarity": polarity}}}
 
 
 def span(name: str, lanes: Plain) -> float:

@@ -280,6 +280,17 @@ def assert_measures(measured: Measured) -> None:
         assert np.ptp(measured.loudnesses() if len(measured.loudnesses()) else 0.0) < 1
 
 
+def assert_mirrors(one: Measured, other: Measured) -> None:
+    """The same data in both polarities: what one has above the middle of the range the other has below it."""
+    space = SPACES[one.pitch.space]
+    both = sum(space.forward(end) for end in one.pitch.mapping.range)
+    upright, mirrored = (np.asarray(m.take.desk.voices[m.voice.name].lanes["pitch"]) for m in (one, other))
+    np.testing.assert_allclose(mirrored, space.inverse(both - space.forward(upright)), rtol=1e-9)
+    assert [r.start for r in one.readings] == [r.start for r in other.readings]
+    expected = space.inverse(both - space.forward(one.column("heard")))
+    assert np.abs(cents(other.column("heard"), expected)).max(initial=0.0) < 5
+
+
 def assert_clean(take: Take) -> None:
     """What every take keeps: its level, and nothing that is cut off."""
     mix, done, master = take.mix, take.rendering, take.master
@@ -298,6 +309,6 @@ def assert_clean(take: Take) -> None:
 
 def assert_again(take: Take, folder: Path) -> None:
     """A fresh process makes the same samples."""
-    again = render(take.desk, take.rendering.duration, take.master, folder, stems=False)
+    again = render(take.desk, take.rendering.duration, take.master, folder / "again", stems=False)
     assert again.samples_hash == take.rendering.samples_hash
     assert again.mix.read_bytes() == take.rendering.mix.read_bytes()
