@@ -82,7 +82,8 @@ class _Making:
         """All lanes of one voice."""
         voice, struck = resolved.voice, INSTRUMENTS[resolved.voice.instrument].on_events
         parameters = {} if struck else {n: self._lane(given) for n, given in resolved.lanes.items()}
-        gain = np.asarray(parameters.pop("level", 0.0)) + voice.gain_db + self._section_gain(resolved.name, resolved.part)
+        level = np.asarray(parameters.pop("level", 0.0))
+        gain = level + voice.gain_db + self._section_gain(resolved.name, resolved.part)
         sounding = open_stretches(resolved, self._played)
         present, taps = self._missing((*resolved.lanes.values(), resolved.pan), sounding)
         onsets = strikes(resolved, self._played, sounding) if struck else ()

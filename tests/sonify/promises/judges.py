@@ -76,8 +76,8 @@ def struck(sound: Floats, rate: int) -> float:
 
 
 def loudness(sound: Floats, rate: int) -> float:
-    """Integrated loudness in LUFS (BS.1770)."""
-    return float(Meter(rate, "DeMan").integrated_loudness(sound))
+    """Integrated loudness in LUFS (BS.1770), of whole gating blocks: pyloudnorm takes half of one for one."""
+    return float(Meter(rate, "DeMan").integrated_loudness(sound[: len(sound) // (rate // 10) * (rate // 10)]))
 
 
 def weighted(sound: Floats, rate: int) -> Floats:

@@ -27,19 +27,20 @@ STRUCK: Mapping[str, Mapping[str, tuple[float, float]]] = {
     "bell": {"brightness": (0, 1)},
     "string": {"brightness": (0, 1), "position": (0.02, 0.5)},
 }
-#: Highest partial, in Hz: above begins what the judge of clicks listens to.
-TOP = 10_000.0
+#: Highest partial, in Hz, that the judge of clicks takes for none: 40 dB below in its filter.
+TOP = 6000.0
 
 
 @dataclass(frozen=True)
 class Example:
-    """A score as plain data, channels, ticks a second, events, and the master."""
+    """A score as plain data, channels, ticks a second, events, the master; whether all partials are below `TOP`."""
 
     score: Plain
     arrays: Mapping[str, np.ndarray]
     rate: float
     events: tuple[Event, ...]
     master: Plain
+    low: bool
 
 
 class Chance:
@@ -50,6 +51,7 @@ class Chance:
         self.hold = self.one(0.25, 0.3, 0.4, 0.6)  # seconds for which data rest
         self.count = round(2.4 / self.hold)
         self.per = self.one(1, 2, 5, 20, 100)  # ticks of each rest
+        self.low = self.one(True, False)
         self.groups: tuple[str, ...] = self.one((), ("room",), ("room", "bus"))
 
     def one(self, *choices: Any) -> Any:
@@ -76,7 +78,7 @@ class Chance:
             "sample_rate": self.one(44_100, 48_000),
             "tail": self.number(0.05, 0.5),
         }
-        return Example(score, arrays, self.per / self.hold, events, master)
+        return Example(score, arrays, self.per / self.hold, events, master, self.low)
 
     def frames(self) -> tuple[dict[str, np.ndarray], tuple[Event, ...]]:
         """Channels x, and y above 0, which rest and jump; r, which moves all the time; z, which no pitch follows."""
@@ -105,7 +107,9 @@ class Chance:
         lanes: Plain = {k: self.lane(*ends, plain) for k, ends in ranges.items() if self.one(True, False)}
         lanes |= {"partials": {"count": self.one(*range(2, 9))}, "fm": {"ratio": self.one(1, 2, 3, 4)}}.get(name, {})
         lanes |= {"decay": self.number(0.7 * self.hold, 1.2 * self.hold)} if name in STRUCK else {}
-        highest = min(INSTRUMENTS[name].parameters["pitch"].range[1], TOP / span(name, lanes))
+        highest = INSTRUMENTS[name].parameters["pitch"].range[1]
+        if self.low:
+            highest = min(highest, TOP / span(name, lanes))
         lanes["pitch"] = self.pitch(channel, 100.0 if name in STRUCK or channel == "r" else 40.0, highest)
         found: Plain = {"instrument": name, "lanes": lanes, "pan": self.lane(-1, 1, plain)}
         found |= {"gain_db": self.number(-20, 6), "attack_ms": self.number(5, 200), "release_ms": self.number(5, 400)}

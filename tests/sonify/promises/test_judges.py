@@ -29,7 +29,9 @@ def test_a_weak_fundamental_is_not_the_lowest_strong_line():
     assert judges.lowest(tone(200.0, weights={1.0: 0.3, 2.0: 1.0}), RATE) == pytest.approx(400, rel=1e-4)
 
 
-@pytest.mark.parametrize("weights", [{2.0: 1.0, 3.0: 0.5}, {1.0: 0.2, 2.0: 1.0, 3.0: 0.2, 4.0: 0.3}, {3.0: 0.9, 5.0: 1}])
+@pytest.mark.parametrize(
+    "weights", [{2.0: 1.0, 3.0: 0.5}, {1.0: 0.2, 2.0: 1.0, 3.0: 0.2, 4.0: 0.3}, {3.0: 0.9, 5.0: 1}]
+)
 @pytest.mark.parametrize("sharp", [0.0, -10.0])
 def test_the_fundamental_of_a_harmonic_sound_that_lacks_it(weights, sharp):
     heard = judges.fundamental(tone(155.0 * 2 ** (sharp / 1200), 0.2, weights), RATE, 60, 900)

@@ -54,23 +54,23 @@ def test_random_scores_keep_every_promise(
     resolved, played = resolve_score(example.score, example.arrays, example.rate, example.events)
     take = Take.of(resolved, played, Master(**example.master), folder)
     assert_clean(take)
-    assert not len(clicks(take.mix, take.rate)), clicks(take.mix, take.rate)
+    assert not (example.low and len(clicks(take.mix, take.rate))), clicks(take.mix, take.rate)
     found = {measured.voice.name: measured for measured in take.measured()}
     assert list(found) == [name for name in example.score["voices"] if name != "hiss"], "noise has no pitch"
     for measured in found.values():
         if measured.pitch.mapping.channel == "r":
             assert measured.followed() >= 0.99
-        else:
+        elif measured.readings:
             assert_measures(measured)
-            now_and_then = measured.voice.voice.gate or measured.struck or measured.pitch.mapping.missing != "hold"
-            assert now_and_then or len(measured.readings) > 1
+        else:
+            assert measured.voice.voice.gate or measured.struck, "it may never be heard"
     if "mirror" in found:
         assert_mirrors(found["v0"], found["mirror"])
     if number % 4 == 0:
         assert_again(take, folder)
 
 
-OWN = '''
+OWN = """
 import numpy as np
 from pieces.signals import Channel, FrameBlock
 from pieces.source import Source
@@ -89,7 +89,7 @@ class Own(Source):
         self.tick += n
         steps = (ticks // 10 * 7 % 11).astype(np.float32)
         return FrameBlock(int(ticks[0]), {"steps": steps, "wave": np.sin(ticks // 8).astype(np.float32)})
-'''
+"""
 
 
 def test_the_default_score_of_a_source_of_one_s_own(tmp_path: Path, clicks: Any) -> None:
