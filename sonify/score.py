@@ -173,10 +173,24 @@ TrackName = Annotated[str, Field(pattern=r"^[A-Za-z_][\w-]*$")]
 class Score(Model):
     """How channels become sound.
 
-    Purpose ``measure`` promises that a channel mapped onto a voice's ``pitch`` can be read back from its stem: the lane
-    has no `tuning`, which rounds, no shape ``rank``, which needs the take's distribution to be undone, no `every`, and
-    follows its channel within `LONGEST_GLIDE` ms, and the voice has no effects of its own. `parse_score` refuses
-    anything else. Other lanes are free; ``music`` wholly is.
+    Purpose ``measure`` promises that a channel that is mapped onto the ``pitch`` of a pitched instrument can be read
+    back from the voice's stem:
+
+    - *Pitch.* Where the data rest for longer than the glide, what is heard over 100 ms and at least six periods is
+      within 5 cents of the lane, from 40 Hz up (notes that are struck: from 100 Hz up, until the next one). So more is
+      higher, equal steps of the shaped data are equal steps in the `space` to 10 cents, and negative polarity is the
+      mirror of positive.
+    - *Time.* A step between pitches above 100 Hz begins, and a note is struck, within 10 ms.
+    - *Loudness* (K-weighted) stays within 1 dB while nothing but the pitch moves, above 40 Hz, below the corner of the
+      instrument's own low-pass, with overtones below 18 kHz, and unless a limiter works on the master. Notes decay.
+    - *Decoding.* `sonify.mapping.invert` of what is heard explains the data with R squared of 0.99 or more, over a
+      range of a fifth or more; of a struck voice, the data at its strikes.
+
+    So the lane has no `tuning`, which rounds, no shape ``rank``, which needs the take's distribution to be undone, no
+    `every`, and follows its channel within `LONGEST_GLIDE` ms; the voice has no effects of its own; and what else
+    would move or hide the pitch (`Instrument.steady`: a chorus, vibrato, breath) keeps still, and is still where it is
+    not given. `parse_score` refuses anything else. Other lanes are free, and so is the pitch of what has none: noise,
+    drums, recordings. Purpose ``music`` promises nothing of this.
     """
 
     version: Literal[1] = 1
@@ -187,11 +201,12 @@ class Score(Model):
     @property
     def flow(self) -> list[str]:
         """Groups in an order in which each goes into later ones only; a circle raises `CycleError`."""
-        before: dict[str, set[str]] = {name: set() for name in self.groups}
+        # Lists, since a set has another order in every process, and the sum of three groups depends on it.
+        before: dict[str, list[str]] = {name: [] for name in self.groups}
         for name, group in self.groups.items():
             for target in (group.into, *group.sends):
                 if target in before:
-                    before[target].add(name)
+                    before[target].append(name)
         return list(TopologicalSorter(before).static_order())
 
 

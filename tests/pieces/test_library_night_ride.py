@@ -9,9 +9,8 @@ from numpy.typing import NDArray
 from scipy.signal import resample_poly
 
 from sonify.ears import hear, pitch_track
-from tests.pieces.test_library_strata import hurried
 from tests.sonify.conftest import find_clicks
-from tests.sounding import Whole, whole
+from tests.sounding import Whole, hurried, whole
 
 pytestmark = pytest.mark.slow
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from itertools import pairwise
-from pathlib import Path
 
 import numpy as np
 import pyloudnorm
@@ -12,10 +11,9 @@ from numpy.typing import NDArray
 from scipy.signal import resample_poly
 from scipy.stats import spearmanr
 
-from pieces.piece import find_piece
 from sonify.ears import hear, pitch_track
 from tests.sonify.conftest import find_clicks
-from tests.sounding import Whole, whole
+from tests.sounding import Whole, hurried, whole
 
 pytestmark = pytest.mark.slow
 
@@ -32,17 +30,6 @@ SECTIONS = {
     "without crystal": {"pulse", "vein"},
     "vein alone": {"vein"},
 }
-
-
-def hurried(name: str, folder: Path) -> str:
-    """A file of the piece in which every section has twice its tempo: the same beats and ticks in half the time."""
-    piece, _ = find_piece(name)
-    sections = piece.model_dump(mode="json", exclude_none=True)["sections"]
-    for section in sections:
-        section["tempo"] = (2 * np.asarray(section["tempo"])).tolist()
-    path = folder / f"{name}.toml"
-    path.write_text(piece.with_values({"sections": sections}).to_toml())
-    return str(path)
 
 
 @pytest.fixture(scope="module")

@@ -1,5 +1,9 @@
 """Mapping from channels to lanes and back: properties that hold for every space and shape."""
 
+import os
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -168,6 +172,21 @@ def test_other_lanes_of_a_score_that_measures_are_free():
 def test_a_voice_is_named_like_a_file_of_its_own(name):
     with pytest.raises(ScoreError):
         parse_score({"voices": {name: {"instrument": "glide"}}, "groups": {"room": {}}}, "my.toml")
+
+
+def test_groups_flow_in_the_same_order_in_every_process():
+    code = (
+        "from sonify.score import Score\n"
+        "into = lambda n: {'into': n} if n else {}\n"
+        "groups = {n: into('room' if n != 'room' else '') for n in ('room', 'ride', 'choir', 'drums', 'wind')}\n"
+        "print(Score(voices={'a': {'instrument': 'glide'}}, groups=groups).flow)"
+    )
+    orders = set()
+    for seed in range(4):
+        environment = {**os.environ, "PYTHONHASHSEED": str(seed)}
+        done = subprocess.run([sys.executable, "-c", code], env=environment, check=True, capture_output=True)
+        orders.add(done.stdout)
+    assert len(orders) == 1
 
 
 def test_a_score_survives_json():

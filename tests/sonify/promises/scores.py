@@ -133,7 +133,7 @@ class Chance:
             "channel": channel,
             "range": [low, high],
             "space": self.one("log2", "mel", "erb", "bark", "linear"),
-            "shape": self.one("linear", "symlog", *(("log", "sqrt") if channel == "y" else ())),
+            "shape": self.one(*{"x": ("linear", "symlog"), "y": ("linear", "log", "sqrt"), "r": ("linear",)}[channel]),
             "constant": self.number(0.01, 10),
             "domain": self.one("data", "data", "p1-p99"),
             "polarity": self.one("positive", "negative"),
