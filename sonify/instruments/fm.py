@@ -37,7 +37,10 @@ class Fm(Instrument):
         Parameter("ratio", "modulating over sounding frequency; whole is harmonic", "", (0.1, 8.0), 1.0, "log2"),
         Parameter("index", "depth of the modulation, 0 a sine: brightness", "", (0.0, _INDEX), 2.0, "linear"),
     )  # fmt: skip
-    steady = declare(replace(parameters["ratio"], range=(1.0, 8.0), whole=True))
+    steady = declare(
+        replace(parameters["pitch"], range=(20.0, 3600.0)),  # the sidebands beside the carrier are still heard
+        replace(parameters["ratio"], range=(1.0, 4.0), whole=True),
+    )
 
     def controls(
         self, lanes: Mapping[str, Lane], onsets: tuple[Onset, ...], points: int, sample_rate: int

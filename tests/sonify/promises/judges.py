@@ -50,14 +50,14 @@ def fundamental(sound: Floats, rate: int, low: float, high: float) -> float:
 def turn(sound: Floats, rate: int, nearest: float = 60.0) -> float | None:
     """When a sound's first half gives way to its second: the strongest lines that each has alone are equally there.
 
-    None where every line of one is within `nearest` hertz of a line of the other.
+    None where every strong line of one is within `nearest` hertz of a line of the other.
     """
     half = len(sound) // 2
     ends = (sound[: half * 2 // 3], sound[-half * 2 // 3 :])
     lines = [partials(end, rate, -30.0) for end in ends]
     levels = []
     for (own, strength), (other, _), end in zip(lines, lines[::-1], ends, strict=True):
-        alone = np.abs(own[:, None] - other).min(axis=1) > nearest
+        alone = (np.abs(own[:, None] - other).min(axis=1) > nearest) & (strength > 0.2)
         if not alone.any():
             return None
         line = own[alone][np.argmax(strength[alone])]
@@ -75,9 +75,13 @@ def struck(sound: Floats, rate: int) -> float:
     return float(np.argmax(peaks > peaks.max() / 3)) / 1000
 
 
-def loudness(sound: Floats, rate: int) -> float:
-    """Integrated loudness in LUFS (BS.1770), of whole gating blocks: pyloudnorm takes half of one for one."""
-    return float(Meter(rate, "DeMan").integrated_loudness(sound[: len(sound) // (rate // 10) * (rate // 10)]))
+def loudness(sound: Floats, rate: int, gate: float = -10.0) -> float:
+    """Integrated loudness in LUFS (BS.1770) of all whole blocks of 400 ms (pyloudnorm takes half of one for one)."""
+    meter = Meter(rate, "DeMan")
+    meter.integrated_loudness(sound[: len(sound) // (rate // 10) * (rate // 10)])
+    powers = 10 ** (np.array(meter.blockwise_loudness) / 10)
+    powers = powers[powers > 1e-7]
+    return float(10 * np.log10(powers[powers > powers.mean() * 10 ** (gate / 10)].mean()))
 
 
 def weighted(sound: Floats, rate: int) -> Floats:

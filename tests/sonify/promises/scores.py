@@ -19,7 +19,7 @@ DRONES: Mapping[str, Mapping[str, tuple[float, float]]] = {
     "glide": {"brightness": (0, 1)},
     "partials": {"detune": (-0.25, 0.5), "beside": (0, 1), "cutoff": (2000, 20_000), "amplitude": (0.2, 2)},
     "pad": {"brightness": (500, 12_000)},
-    "fm": {"index": (0, 5)},
+    "fm": {"index": (0, 10)},
     "formant": {"vowel": (0, 1), "breath": (0, 0.02)},
 }
 STRUCK: Mapping[str, Mapping[str, tuple[float, float]]] = {
@@ -64,6 +64,7 @@ class Chance:
     def example(self) -> Example:
         """Two or three seconds of it."""
         arrays, events = self.frames()
+        self.spans = {name: (float(values.min()), float(values.max())) for name, values in arrays.items()}
         moving = ["x", "y", "r"] if self.per >= 20 else ["x", "y"]
         voices = {f"v{i}": self.voice(self.one(*moving)) for i in range(self.one(1, 2, 3))}
         if self.one(True, False, False):
@@ -107,7 +108,7 @@ class Chance:
         lanes: Plain = {k: self.lane(*ends, plain) for k, ends in ranges.items() if self.one(True, False)}
         lanes |= {"partials": {"count": self.one(*range(2, 9))}, "fm": {"ratio": self.one(1, 2, 3, 4)}}.get(name, {})
         lanes |= {"decay": self.number(0.7 * self.hold, 1.2 * self.hold)} if name in STRUCK else {}
-        highest = INSTRUMENTS[name].parameters["pitch"].range[1]
+        highest = {**INSTRUMENTS[name].parameters, **INSTRUMENTS[name].steady}["pitch"].range[1]
         if self.low:
             highest = min(highest, TOP / span(name, lanes))
         lanes["pitch"] = self.pitch(channel, 100.0 if name in STRUCK or channel == "r" else 40.0, highest)
@@ -116,7 +117,8 @@ class Chance:
         if not plain:
             lanes["level"] = self.lane(-24, 0, plain)
         if name in STRUCK:
-            found |= self.one({"on": ["note"]}, {"steps": {"every": 2 * self.hold}})
+            crossing = {"channel": "x", "level": self.number(*self.spans["x"]), "edge": "both"}
+            found |= self.one({"on": ["note"]}, {"steps": {"every": 2 * self.hold}}, {"crossing": crossing})
         elif channel != "r" and self.one(True, False, False):
             found["gate"] = {"channel": "x", "above": 0.0}
         if self.groups:
@@ -126,8 +128,13 @@ class Chance:
 
     def pitch(self, channel: str, lowest: float, highest: float) -> Plain:
         """A mapping within the pitches that may be."""
+        highest = max(highest, 1.6 * lowest)
         low = float(np.exp(self.number(np.log(lowest), np.log(highest / 1.6))))
-        high = self.number(1.5 * low, min(highest, 16 * low))
+        high = self.number(1.5 * low, min(highest, (2 if channel == "r" else 16) * low))
+        smallest, largest = self.spans[channel]
+        inside = 0.2 * (largest - smallest)
+        low_end = smallest + self.number(-0.5 if channel == "x" else 0.0, 1.0) * inside
+        high_end = largest + self.number(-1.0, 1.0) * inside
         glide = 1000 * (self.hold - max(0.12, 6.5 / low))
         return {
             "channel": channel,
@@ -135,7 +142,7 @@ class Chance:
             "space": self.one("log2", "mel", "erb", "bark", "linear"),
             "shape": self.one(*{"x": ("linear", "symlog"), "y": ("linear", "log", "sqrt"), "r": ("linear",)}[channel]),
             "constant": self.number(0.01, 10),
-            "domain": self.one("data", "data", "p1-p99"),
+            "domain": self.one("data", "p1-p99", [low_end, high_end]),
             "polarity": self.one("positive", "negative"),
             "glide_ms": self.number(2, self.one(10, min(500, max(glide, 10)))),
             "missing": self.one("hold", "silence", "earcon"),
@@ -173,5 +180,5 @@ def span(name: str, lanes: Plain) -> float:
     if name == "partials":
         return float(lanes["count"] * (1 + most("detune", 0.0)))
     if name == "fm":
-        return 1 + lanes["ratio"] * (4 + most("index", 2.0))
+        return 1 + lanes["ratio"] * (2 + most("index", 2.0))
     return {"glide": 4.0, "pad": 8.0, "formant": 1.0}.get(name, 2.0)
