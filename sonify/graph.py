@@ -176,11 +176,11 @@ class Bank(Graph):
         pyo, instrument = self.pyo, INSTRUMENTS[voice.instrument]
         inputs = instrument.controls(voice.lanes, voice.onsets, self._points, self._rate)
         sample = read_sample(voice.sample) if instrument.needs_sample and voice.sample else None
+        amplitude = self.signal(np.asarray(voice.amplitude) * np.asarray(inputs.pop("makeup", [1.0])[0]))
         controls = {name: [self.signal(lane) for lane in lanes] for name, lanes in inputs.items()}
         sounds = instrument.build(controls, sample)
         if not sounds:
             return None
-        amplitude = self.signal(voice.amplitude)
         sound = pyo.Mix(sounds, voices=1, mul=amplitude) if len(sounds) > 1 else pyo.Sig(sounds[0], mul=amplitude)
         if np.any(voice.taps):
             sound = pyo.Mix([sound, pyo.ButLP(pyo.Noise(mul=self.signal(voice.taps)), freq=250)], voices=1)

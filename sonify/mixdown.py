@@ -17,15 +17,15 @@ from sonify.desk import MIX, Desk
 from sonify.graph import Return, Strips
 from sonify.workers import RenderError, Work, play, play_apart
 
-#: Most voices of a bank: few enough that their tables stay in a processor's cache.
-_BANK = 4
+#: Voices that are worth a bank of their own, and most such banks: each is a server, and a sound to be sent and added.
+_BANK, _BANKS = 4, 8
 
 
 def banks(desk: Desk, solos: bool = False) -> tuple[Strips, ...]:
     """The voices of a desk, cut by their order alone, into as many banks as a number of processes often divides."""
     names, found = list(desk.voices), []
     count = 1
-    while count * _BANK < len(names):
+    while count * _BANK < len(names) and count < _BANKS:
         count *= 2
     for i in range(count if names else 0):
         first, last = (len(names) * k // count for k in (i, i + 1))

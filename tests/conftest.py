@@ -11,8 +11,10 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-# A loaded machine is no failure: examples are bounded in number, never in time.
-settings.register_profile("descant", deadline=None)
+# A loaded machine is no failure: examples are bounded in number, never in time. They are the same wherever the tests
+# run, so that a failure is everybody's; to look for new ones: pytest --hypothesis-profile search
+settings.register_profile("descant", deadline=None, derandomize=True)
+settings.register_profile("search", deadline=None)
 settings.load_profile("descant")
 
 Descant = Callable[..., "subprocess.CompletedProcess[str]"]

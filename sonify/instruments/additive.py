@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 from sonify.instruments.base import Lane, Signal, silent
 from sonify.weighting import k_weighting
 
-#: Points of a wave table: linear interpolation between them stays 90 dB below the highest partial used (16).
-TABLE_SIZE = 16_384
+#: Points of a wave table for a cycle of its highest partial: linear interpolation stays 106 dB below it, and a table
+#: of few partials in a processor's nearest cache.
+TABLE_SIZE = 1024
 #: Most that `steady` adds, as a gain: 6 dB, needed at 38 Hz. Below that loudness gives way, or a loudspeaker would.
 _MOST = 2.0
 
@@ -44,7 +45,7 @@ def steady(partials: Iterable[tuple[Lane, Lane]], power: Lane) -> Lane:
         The K-weighted power wanted; a sine of amplitude 1 has power 1 before the weighting.
     """
     heard: Lane = 0.0
-    for frequency, weight in partials:
+    for frequency, weight in ((f, w) for f, w in partials if np.any(w)):
         heard = heard + np.square(weight) * k_power(frequency)
     return np.asarray(np.sqrt(np.asarray(power) / np.maximum(heard, np.asarray(power) / _MOST**2)))
 
@@ -60,11 +61,11 @@ def _k_curve() -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     return frequencies, np.abs(k_weighting(frequencies, 48_000)) ** 2
 
 
-def harmonics(pitch: Signal, weights: Sequence[Signal], gain: Signal = 1.0) -> list[Signal]:
+def harmonics(pitch: Signal, weights: Sequence[Signal]) -> list[Signal]:
     """Partials k · pitch, k = 1.., with the given weights: one wave table where no weight changes, else a sine each."""
     import pyo64 as pyo
 
     if all(isinstance(w, float) for w in weights):
-        return [pyo.Osc(pyo.HarmTable(list(weights), size=TABLE_SIZE), pitch, mul=gain)] if any(weights) else []
-    sines = [pyo.Sine(pitch * k, mul=w) for k, w in enumerate(weights, 1) if not silent(w)]
-    return [pyo.Mix(sines, voices=1, mul=gain)]
+        heard = np.trim_zeros(weights, "b")
+        return [pyo.Osc(pyo.HarmTable(heard, size=TABLE_SIZE * len(heard)), pitch)] if heard else []
+    return [pyo.Sine(pitch * k, mul=w) for k, w in enumerate(weights, 1) if not silent(w)]

@@ -88,6 +88,11 @@ class Instrument(ABC):
             Length of a lane at `CONTROL_RATE`.
         sample_rate : int
             Of the audio, in hertz: nothing may sound above half of it.
+
+        Returns
+        -------
+        dict
+            What `build` is given; but for ``makeup``, a gain of the whole voice, which the renderer applies.
         """
 
     @abstractmethod
@@ -97,7 +102,7 @@ class Instrument(ABC):
         Parameters
         ----------
         controls : mapping
-            What `controls` gave: numbers where nothing changes, else audio-rate signals.
+            What `controls` gave, without ``makeup``: numbers where nothing changes, else audio-rate signals.
         sample : Sample, optional
             For an instrument that needs one.
 

@@ -55,7 +55,7 @@ class Fm(Instrument):
         return {
             "frequency": [frequency for frequency, _ in bands],
             "weight": [weight for _, weight in bands],
-            "gain": [steady(bands, 1.0)],
+            "makeup": [steady(bands, 1.0)],
         }
 
     def build(self, controls: Mapping[str, list[Signal]], sample: Sample | None = None) -> list[Signal]:
@@ -63,8 +63,7 @@ class Fm(Instrument):
         import pyo64 as pyo
 
         pairs = zip(controls["frequency"], controls["weight"], strict=True)
-        sines = [pyo.Sine(f, mul=w) for f, w in pairs if not silent(w)]
-        return [pyo.Mix(sines, voices=1, mul=controls["gain"][0])] if sines else []
+        return [pyo.Sine(f, mul=w) for f, w in pairs if not silent(w)]
 
 
 def _sidebands(ratio: Floats, index: Floats) -> list[tuple[Floats, Floats]]:

@@ -116,7 +116,7 @@ class Formant(Instrument):
         sources = [pyo.Noise(mul=b) for b in controls["breath"] if not silent(b)]
         for base, gain in zip(_WAVES, controls["waves"], strict=True):
             if not silent(gain):
-                wave = pyo.HarmTable([1.0] * int(_TOP / base), size=TABLE_SIZE)
+                wave = pyo.HarmTable([1.0] * int(_TOP / base), size=16 * TABLE_SIZE)
                 singers = zip(controls["pitch"], _PHASES, strict=False)
                 sources += [pyo.Osc(wave, pitch, phase=phase, mul=gain) for pitch, phase in singers]
         throat = pyo.Tone(pyo.Mix(sources, voices=1), freq=_TILT)

@@ -31,8 +31,8 @@ class Glide(Instrument):
         series = [k * f0 for k in range(1, 5)]
         weights: list[Lane] = [w * below_nyquist(f, sample_rate) for w, f in zip(strengths, series, strict=True)]
         gain = steady(zip(series, weights, strict=True), sum(w**2 for w in strengths))
-        return {"pitch": [f0], "weights": weights, "gain": [gain]}
+        return {"pitch": [f0], "weights": weights, "makeup": [gain]}
 
     def build(self, controls: Mapping[str, list[Signal]], sample: Sample | None = None) -> list[Signal]:
         """One wave table while brightness rests."""
-        return harmonics(controls["pitch"][0], controls["weights"], controls["gain"][0])
+        return harmonics(controls["pitch"][0], controls["weights"])

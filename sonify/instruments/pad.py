@@ -56,10 +56,10 @@ class Pad(Instrument):
         return {
             "pitch": [f0 * np.exp2(np.asarray(lanes["spread"]) * drift / 1200) for drift in drifts],
             "weights": weights,
-            "gain": [steady(zip(series, weights, strict=True), sum(w**2 for w in strengths))],
+            "makeup": [steady(zip(series, weights, strict=True), sum(w**2 for w in strengths))],
         }
 
     def build(self, controls: Mapping[str, list[Signal]], sample: Sample | None = None) -> list[Signal]:
         """The players."""
-        weights, gain = controls["weights"], controls["gain"][0]
-        return [partial for player in controls["pitch"] for partial in harmonics(player, weights, gain)]
+        weights = controls["weights"]
+        return [partial for player in controls["pitch"] for partial in harmonics(player, weights)]

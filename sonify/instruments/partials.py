@@ -52,10 +52,9 @@ class Partials(Instrument):
         everything = zip(in_tune + detuned, controls["in_tune"] + controls["detuned"], strict=True)
         power = 1.0 + (1.0 + beside**2) * sum(1 / k**2 for k in range(2, count + 1))
         gain = lanes["amplitude"] * steady(everything, power)
-        return controls | {"pitch": [f0], "stretched": [detuned[0]], "gain": [gain]}
+        return controls | {"pitch": [f0], "stretched": [detuned[0]], "makeup": [gain]}
 
     def build(self, controls: Mapping[str, list[Signal]], sample: Sample | None = None) -> list[Signal]:
         """Two series: the one of the fundamental, and the stretched one."""
         series = (("pitch", "in_tune"), ("stretched", "detuned"))
-        gain = controls["gain"][0]
-        return [tone for f, weights in series for tone in harmonics(controls[f][0], controls[weights], gain)]
+        return [tone for f, weights in series for tone in harmonics(controls[f][0], controls[weights])]

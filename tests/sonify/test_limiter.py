@@ -85,7 +85,9 @@ def test_any_sound(samples, seed, level, target, most):
     assert true_peak(limited) <= -1
     assert gain.loudness == pytest.approx(hear(limited).level()[0], abs=0.05)
     assert gain.reduction_db <= most + 0.01
-    assert gain.limited or gain.loudness == pytest.approx(target, abs=0.001)
+    silent = gain.loudness == -70
+    assert gain.limited or silent or gain.loudness == pytest.approx(target, abs=0.001)
+    assert not silent or true_peak(limited) < -50, "below the gate"
 
 
 @settings(max_examples=25)

@@ -207,9 +207,9 @@ def test_an_empty_desk_is_silent(rendered):
 
 @pytest.mark.parametrize("voices", [1, 3, 4, 5, 12, 33, 64])
 def test_banks_hold_all_voices_in_their_order(voices):
-    """At most four each, and as many as two, four or eight processes share evenly."""
+    """Four each at most or eight banks, as many as two, four or eight processes share evenly."""
     cut = banks(Desk({f"v{i}": sine() for i in range(voices)}, {}))
     assert [name for strips in cut for name in strips.voices] == [f"v{i}" for i in range(voices)]
-    assert max(len(strips.voices) for strips in cut) <= 4
-    assert len(cut).bit_count() == 1
+    assert max(len(strips.voices) for strips in cut) <= max(4, -(-voices // 8))
+    assert len(cut) in (1, 2, 4, 8)
     assert all(set(strips.ways) == {"mix"} for strips in cut)

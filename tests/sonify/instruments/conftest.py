@@ -51,9 +51,10 @@ def played(
         kept.append(pyo64.TableRead(table, freq=CONTROL_RATE / len(values), loop=0, interp=2).play())
         return kept[-1]
 
+    (makeup,) = controls.pop("makeup", [1.0])
     sounds = instrument.build({n: [signal(lane) for lane in group] for n, group in controls.items()}, sample)
     if sounds:
-        kept.append(pyo64.Mix(sounds, voices=1).out())
+        kept.append(pyo64.Mix(sounds, voices=1, mul=signal(makeup)).out())
     memory = (ctypes.c_float * _BLOCK).from_address(int(server.getOutputAddr(), 16))
     output = np.ctypeslib.as_array(memory)
     blocks = []
