@@ -14,9 +14,11 @@ from sqlalchemy import and_, insert, select, update
 from sqlalchemy.orm import Session
 from uuid_utils import uuid7
 
-from db import upkeep
+from db import finding, upkeep
 from db.blocks import read_blocks, refer
 from db.database import Database, judge
+from db.finding import Wanted, iso
+from db.labels import Labels
 from db.media import MediaStore
 from db.migrations import REVISIONS
 from db.models import Block, BlockEvent, Media, Part, Proposal, Take, TakeMedia, TakeParent, Visit
@@ -25,18 +27,22 @@ from db.recorder import Recorder
 from db.records import (
     ArchiveError,
     CheckReport,
+    Family,
     GcReport,
     MediaRow,
     NewTake,
     Parent,
     PartRecord,
     ProposalRecord,
+    Retention,
     Status,
     TakeRecord,
     TakeRow,
     VisitRecord,
     part_name,
 )
+from db.sessions import Sessions
+from db.showings import Showings
 from pieces.signals import Event, FrameBlock, Frames, gather
 from pieces.source import nearest
 from pieces.stream import StreamWriter
@@ -45,6 +51,7 @@ __all__ = [
     "Archive",
     "ArchiveError",
     "CheckReport",
+    "Family",
     "GcReport",
     "MediaRow",
     "NewTake",
@@ -55,6 +62,7 @@ __all__ = [
     "TakeRecord",
     "TakeRow",
     "VisitRecord",
+    "Wanted",
 ]
 
 Attended = TypeVar("Attended", VisitRecord, ProposalRecord)
@@ -69,10 +77,19 @@ class Archive:
         Path, or URL without its password.
     media_folder : Path
         Where media files lie.
+    labels : Labels
+        What a person writes on takes.
+    sessions : Sessions
+        Work in the studio.
+    showings : Showings
+        What exhibitions show.
     """
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self.labels = Labels(database)
+        self.sessions = Sessions(database)
+        self.showings = Showings(database)
         self._store = MediaStore(database.media_folder)
         self.where = database.where
         self.media_folder = database.media_folder
@@ -196,31 +213,37 @@ class Archive:
         recorder.catch_up()
         return recorder
 
-    def takes(
-        self, *, limit: int = 50, offset: int = 0, status: Status | None = None, piece: str | None = None
-    ) -> list[TakeRow]:
-        """A page of takes, newest first, of a status and of a piece (by name) if they are given."""
-        columns = (
-            *(Take.id, Take.piece_name, Take.status, Take.created, Take.duration_s),
-            *(Take.retention, Take.origin, Take.seed),
-        )
-        query = select(*columns).order_by(Take.id.desc()).limit(limit).offset(offset)
-        if status is not None:
-            query = query.where(Take.status == status)
-        if piece is not None:
-            query = query.where(Take.piece_name == piece)
+    def takes(self, *, limit: int = 50, offset: int = 0, **wanted: Any) -> list[TakeRow]:
+        """A page of takes, newest first, of those that are `wanted` (see `db.finding.Wanted`; default all)."""
         with self._database.read() as session:
-            rows = session.execute(query).all()
-            ids = [row.id for row in rows]
-            parents, lengths = _parents(session, ids), _lengths(session, ids)
-        return [
-            TakeRow(
-                **_common(row, lengths.get(row.id, ())),
-                piece=row.piece_name,
-                parents=tuple(p.take_id for p in parents.get(row.id, ())),
-            )
-            for row in rows
-        ]
+            return finding.page(session, Wanted(**wanted), limit, offset)
+
+    def count(self, **wanted: Any) -> int:
+        """How many takes are `wanted`."""
+        with self._database.read() as session:
+            return finding.count(session, Wanted(**wanted))
+
+    def family(self, take_id: str) -> Family:
+        """A take with all that it came from and all that came of those."""
+        with self._database.read() as session:
+            self._need(session, take_id)
+            return finding.family(session, take_id)
+
+    def retain(self, take_id: str, retention: Retention) -> None:
+        """Keep a take, or let it be pruned by `gc`."""
+        with self._database.write() as session:
+            self._need(session, take_id)
+            session.execute(update(Take).where(Take.id == take_id).values(retention=retention))
+
+    def discard(self, take_id: str, *, kept: bool = False) -> int:
+        """Remove a take with its files, a kept one only if `kept` says so; returns the bytes given back.
+
+        Raises
+        ------
+        ArchiveError
+            If it is kept, is being recorded, or others came from it.
+        """
+        return upkeep.discard(self._database, self._store, take_id, kept)
 
     def take(self, id_or_prefix: str) -> TakeRecord:
         """Everything about one take.
@@ -240,10 +263,10 @@ class Archive:
             same = ("piece_name", "piece", "piece_hash", "controls", "inputs", "versions", "platform", "threads")
             more = ("proposal_id", "signals_hash", "render", "error")
             return TakeRecord(
-                **_common(take, take.parts),
+                **finding.common(take, take.parts, finding.labels(session, [take.id]).get(take.id)),
                 **{name: getattr(take, name) for name in (*same, *more)},
                 parts={p.name: PartRecord(p.rate, p.ticks, p.declared(), p.signals_hash) for p in take.parts},
-                parents=_parents(session, [take.id]).get(take.id, ()),
+                parents=finding.parents(session, [take.id]).get(take.id, ()),
             )
 
     def _find(self, session: Session, name: str) -> Take:
@@ -434,10 +457,6 @@ def _check_file(file: Path | None, create: bool) -> None:
         raise ArchiveError(f"{file}: its folder cannot be made ({error.strerror}): name another archive") from error
 
 
-def _iso(time: datetime) -> str:
-    return time.isoformat(timespec="milliseconds").replace("+00:00", "Z")
-
-
 def _check_parts(parts: Sequence[tuple[str, float]]) -> None:
     names = [name for name, _ in parts]
     if not names:
@@ -449,36 +468,6 @@ def _check_parts(parts: Sequence[tuple[str, float]]) -> None:
             raise ArchiveError(f"part {name}: rate = {rate}: allowed are finite numbers above 0 (ticks per second)")
 
 
-def _common(take: Any, parts: Sequence[Any]) -> dict[str, Any]:
-    """What lists and records share, from a take's row and its parts', of which two columns will do."""
-    names = ("id", "status", "retention", "origin", "seed")
-    ticks = sum(p.ticks for p in parts)
-    longest = max((p.ticks / p.rate for p in parts), default=0.0)
-    duration = longest if take.duration_s is None else take.duration_s
-    return {
-        **{n: getattr(take, n) for n in names},
-        "ticks": ticks,
-        "created": _iso(take.created),
-        "duration_s": duration,
-    }
-
-
-def _lengths(session: Session, take_ids: Sequence[str]) -> dict[str, list[Any]]:
-    """Rows of parts, with ticks and rate, by take."""
-    found: dict[str, list[Any]] = {}
-    for row in session.execute(select(Part.take_id, Part.ticks, Part.rate).where(Part.take_id.in_(take_ids))):
-        found.setdefault(row.take_id, []).append(row)
-    return found
-
-
-def _parents(session: Session, take_ids: Sequence[str]) -> dict[str, tuple[Parent, ...]]:
-    query = select(TakeParent).where(TakeParent.take_id.in_(take_ids)).order_by(TakeParent.take_id, TakeParent.number)
-    found: dict[str, tuple[Parent, ...]] = {}
-    for link in session.scalars(query):
-        found[link.take_id] = (*found.get(link.take_id, ()), Parent(link.parent_id, link.tick, link.relation))
-    return found
-
-
 def _add(session: Session, table: type[Visit | Proposal], record: VisitRecord | ProposalRecord) -> str:
     values = asdict(record) | {"id": str(uuid7()), "created": datetime.now(UTC)}
     session.execute(insert(table), values)
@@ -487,4 +476,4 @@ def _add(session: Session, table: type[Visit | Proposal], record: VisitRecord | 
 
 def _record(kind: type[Attended], row: Visit | Proposal) -> Attended:
     names = [n for n in kind.__dataclass_fields__ if n != "created"]
-    return kind(**{n: getattr(row, n) for n in names}, created=_iso(row.created))
+    return kind(**{n: getattr(row, n) for n in names}, created=iso(row.created))

@@ -81,7 +81,12 @@ class Take(Base):
     """One performance. What a list shows stands first: SQLite need not read on through the long JSON."""
 
     __tablename__ = "takes"
-    __table_args__ = (Index(None, "status", "id"), Index(None, "piece_name", "id"))
+    __table_args__ = (
+        Index(None, "status", "id"),
+        Index(None, "piece_name", "id"),
+        # Whatever is looked for, a list is found in this index alone, without the long rows themselves.
+        Index(None, "id", "piece_name", "status", "retention"),
+    )
 
     id: Mapped[str] = mapped_column(String(36), primary_key=True)
     piece_name: Mapped[str] = mapped_column(Text)
@@ -131,6 +136,29 @@ class Part(Base):
     def declared(self) -> tuple[Channel, ...]:
         """Its channels."""
         return tuple(Channel.from_plain(c) for c in self.channels)
+
+
+class Label(Base):
+    """What a person wrote on a take. Behind the long JSON of a take's row it would be slow to search."""
+
+    __tablename__ = "labels"
+
+    take_id: Mapped[str] = mapped_column(ForeignKey("takes.id", ondelete="CASCADE"), primary_key=True)
+    title: Mapped[str] = mapped_column(Text, default="")
+    notes: Mapped[str] = mapped_column(Text, default="")
+    rating: Mapped[int | None]
+    #: Title, notes and tags without the difference of cases, to be searched.
+    words: Mapped[str] = mapped_column(Text, default="")
+
+
+class Tag(Base):
+    """A word by which takes are gathered."""
+
+    __tablename__ = "tags"
+    __table_args__ = (Index(None, "tag", "take_id"),)
+
+    take_id: Mapped[str] = mapped_column(ForeignKey("takes.id", ondelete="CASCADE"), primary_key=True)
+    tag: Mapped[str] = mapped_column(String(255), primary_key=True)
 
 
 class TakeParent(Base):
@@ -239,3 +267,57 @@ class Proposal(Base):
     point: Mapped[list[Any]]
     reason: Mapped[str] = mapped_column(Text)
     parents: Mapped[list[Any]]
+
+
+class StudioSession(Base):
+    """Work on a piece in the studio, with all its edits; see `Edit`."""
+
+    __tablename__ = "sessions"
+    __table_args__ = (Index(None, "closed", "updated"),)
+
+    id: Mapped[str] = mapped_column(String(36), primary_key=True)
+    created: Mapped[datetime]
+    updated: Mapped[datetime]
+    closed: Mapped[bool] = mapped_column(default=False)
+    name: Mapped[str] = mapped_column(Text)
+    base: Mapped[str] = mapped_column(Text)
+    file: Mapped[str | None] = mapped_column(Text)
+    seed: Mapped[int]
+    #: Edit that is heard, and the last one that redoing leads to.
+    head: Mapped[int]
+    tip: Mapped[int]
+    #: The take it records, or recorded last.
+    take_id: Mapped[str | None] = mapped_column(ForeignKey("takes.id", ondelete="SET NULL"), index=True)
+    #: The process that works on it, see `db.process`.
+    process: Mapped[dict[str, Any]]
+
+
+class SessionEdit(Base):
+    """An edit with the whole piece after it. Edits are a tree: what was undone and left stays."""
+
+    __tablename__ = "edits"
+
+    session_id: Mapped[str] = mapped_column(ForeignKey("sessions.id", ondelete="CASCADE"), primary_key=True)
+    number: Mapped[int] = mapped_column(primary_key=True)
+    parent: Mapped[int | None]
+    created: Mapped[datetime]
+    label: Mapped[str] = mapped_column(Text)
+    piece: Mapped[dict[str, Any]]
+
+
+class Showing(Base):
+    """One playing of one item of a programme."""
+
+    __tablename__ = "showings"
+    __table_args__ = (Index(None, "programme", "id"),)
+
+    id: Mapped[str] = mapped_column(String(36), primary_key=True)
+    programme: Mapped[str] = mapped_column(Text)
+    item: Mapped[int]
+    label: Mapped[str] = mapped_column(Text)
+    position: Mapped[float]
+    started: Mapped[datetime]
+    updated: Mapped[datetime]
+    ended: Mapped[datetime | None]
+    outcome: Mapped[str | None] = mapped_column(_choice("done", "skipped", "failed", "stopped"))
+    reason: Mapped[str] = mapped_column(Text, default="")

@@ -140,6 +140,12 @@ class _Take:
         See `NewTake`.
     seed : int
         See `NewTake`.
+    title, notes : str
+        What a person called it and wrote about it.
+    rating : int or None
+        A person's stars, 0 to 5; not a visitor's answer.
+    tags : tuple of str
+        In order of the alphabet.
     """
 
     id: str
@@ -150,6 +156,10 @@ class _Take:
     retention: Retention
     origin: Origin
     seed: int
+    title: str
+    notes: str
+    rating: int | None
+    tags: tuple[str, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -325,6 +335,25 @@ class ProposalRecord:
     parents: Sequence[str] = ()
     id: str = ""
     created: str = ""
+
+
+@dataclass(frozen=True)
+class Family:
+    """A take with all that it came from and all that came of those.
+
+    Attributes
+    ----------
+    takes : tuple of TakeRow
+        Oldest first.
+    links : tuple of (child, Parent)
+        Who came from whom.
+    whole : bool
+        False where it is so large that some are left out.
+    """
+
+    takes: tuple[TakeRow, ...]
+    links: tuple[tuple[str, Parent], ...]
+    whole: bool = True
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session
 
 from db.blocks import read_blocks
 from db.database import Database
+from db.finding import children
 from db.media import MediaStore, Stored
 from db.models import Block, Media, Part, Take, TakeMedia, TakeParent
 from db.process import is_gone
@@ -148,6 +149,41 @@ def gc(
             freed += _size(file)
             file.unlink(missing_ok=True)
     return GcReport(takes, len(files), freed)
+
+
+def discard(database: Database, store: MediaStore, take_id: str, kept: bool) -> int:
+    """Remove one take with the files that are its own, see `db.archive.Archive.discard`; returns the bytes given back.
+
+    Parameters
+    ----------
+    database, store
+        The archive.
+    take_id : str
+        The take.
+    kept : bool
+        Whether it may be a kept one.
+    """
+    with database.write() as session:
+        take = session.get(Take, take_id)
+        if take is None:
+            raise ArchiveError(f"no take {take_id!r} in {database.where}")
+        if take.status == "running" and not _is_gone(take):
+            raise ArchiveError(f"take {take_id} is being recorded: stop it first")
+        if take.retention == "kept" and not kept:
+            raise ArchiveError(f"take {take_id} is kept: make it scratch first")
+        if heirs := children(session, [take_id]):
+            raise ArchiveError(f"take {take_id}: {len(heirs)} came from it ({heirs[0]} ...): discard them first")
+        own = select(TakeMedia.sha256).where(TakeMedia.take_id == take_id)
+        arrays = select(Block.arrays).where(Block.take_id == take_id)
+        freed, hashes = take.bytes, {*session.scalars(own), *session.scalars(arrays)}
+        session.execute(delete(Take).where(Take.id == take_id))
+        for sha256 in hashes - {None}:
+            media = session.scalar(select(Media).where(Media.sha256 == sha256, ~_REFERENCED))
+            if media is not None:
+                freed += media.bytes
+                session.delete(media)
+                store.path(media.sha256, media.suffix).unlink(missing_ok=True)
+    return freed
 
 
 def _prune(session: Session, before: datetime, quota: int) -> tuple[tuple[str, ...], int]:

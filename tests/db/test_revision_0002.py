@@ -1,0 +1,84 @@
+"""An archive of the first release, with takes in it, becomes one of this release and loses nothing."""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+import numpy as np
+import pytest
+from alembic import command
+
+from db.archive import Archive, ArchiveError, NewTake
+from db.database import Database, alembic_config
+from pieces.signals import Channel, Event, FrameBlock
+
+CHANNELS = [Channel("x", "A scalar."), Channel("w", "An array.", shape=(5,))]
+
+
+def recorded(archive: Archive, parent: str | None = None) -> str:
+    parents = [(parent, 3, "branch")] if parent else []
+    about = {"piece_name": "p", "piece": {"title": "P"}, "piece_hash": "0" * 64, "seed": 1, "parts": [("fit", 20.0)]}
+    recorder = archive.begin(NewTake(**about, parents=parents))  # type: ignore[arg-type]
+    recorder.channels(CHANNELS)
+    w = np.arange(50, dtype="float32").reshape(10, 5)
+    recorder.append(FrameBlock(0, {"x": np.arange(10, dtype="float32"), "w": w}, (Event(4, "note", {"midi": 60}),)))
+    recorder.finish(duration_s=0.5)
+    return recorder.take_id
+
+
+@pytest.fixture
+def first_release(tmp_path: Path) -> Path:
+    """An archive with the tables of revision 0001, as that revision makes them, and two takes."""
+    with Archive.open(tmp_path / "new.db") as archive:
+        recorded(archive, recorded(archive))
+    old = Database(tmp_path / "old.db")
+    with old.write() as session:
+        command.upgrade(alembic_config(session.connection()), "0001")
+    old.engine.dispose()
+    with closing(sqlite3.connect(tmp_path / "old.db")) as database:
+        tables = [n for (n,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
+        assert "labels" not in tables
+        database.execute("ATTACH ? AS new", (str(tmp_path / "new.db"),))
+        for table in tables:
+            if table != "descant_version":
+                database.execute(f"DELETE FROM {table}")
+                database.execute(f"INSERT INTO {table} SELECT * FROM new.{table}")
+        database.commit()
+    Path(f"{tmp_path / 'new.db'}.media").rename(f"{tmp_path / 'old.db'}.media")
+    return tmp_path / "old.db"
+
+
+def test_upgraded_archive_keeps_everything_and_takes_labels(first_release: Path) -> None:
+    with pytest.raises(ArchiveError, match=r"revision 0001, this Descant needs 0002.*descant archive upgrade"):
+        Archive.open(first_release)
+    assert Archive.upgrade(first_release) == "0002"
+    with Archive.open(first_release, create=False) as archive:
+        assert archive.check().clean
+        child, parent = archive.takes()
+        assert (child.parents, child.title, child.rating, child.tags) == ((parent.id,), "", None, ())
+        frames = archive.frames(child.id)
+        np.testing.assert_array_equal(frames.arrays["w"].ravel(), np.arange(50))
+        assert frames.events == (Event(4, "note", {"midi": 60}),)
+        archive.labels.rename(child.id, "First light")
+        assert [t.id for t in archive.takes(text="light")] == [child.id]
+        assert archive.sessions.interrupted() == []
+    assert Archive.upgrade(first_release) == "0002"
+
+
+def test_command_upgrades(first_release: Path, descant) -> None:  # type: ignore[no-untyped-def]
+    assert "archive upgrade" in descant("--archive", first_release, "takes", code=1).stderr
+    descant("--archive", first_release, "archive", "upgrade")
+    assert "p" in descant("--archive", first_release, "takes").stdout
+
+
+def test_downgrade_leaves_the_takes(first_release: Path) -> None:
+    Archive.upgrade(first_release)
+    database = Database(first_release)
+    with database.write() as session:
+        command.downgrade(alembic_config(session.connection()), "0001")
+    assert database.revision() == "0001"
+    Archive.upgrade(first_release)
+    with Archive.open(first_release) as archive:
+        assert len(archive.takes()) == 2
