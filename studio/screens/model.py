@@ -1,0 +1,203 @@
+"""What a screen needs of the session behind it, and what it remembers of its reports."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pieces.signals import Channel, Control, Value
+from studio.messages import Ended, Made, Opened, Position, Rescored, Turned
+
+#: Ticks of a channel that the plots remember.
+REMEMBERED = 2**18
+
+
+class Model(Protocol):
+    """The studio's session, as the screens use it. Everything returns at once; what comes of it is reported.
+
+    What cannot be done raises `DescantError` with one line.
+    """
+
+    @property
+    def name(self) -> str:
+        """What the piece is called; empty before one is open."""
+        ...
+
+    @property
+    def piece(self) -> Mapping[str, Any]:
+        """The piece as plain data."""
+        ...
+
+    def open(self, name: str) -> None:
+        """Open a piece (a name or a path): it is ready and paused."""
+        ...
+
+    def play(self) -> None: ...
+    def pause(self) -> None: ...
+    def step(self) -> None: ...
+    def stop(self) -> None: ...
+    def seek(self, beat: float) -> None: ...
+    def loop(self, beats: tuple[float, float] | None) -> None: ...
+    def speed(self, factor: float) -> None: ...
+    def branch(self) -> None: ...
+    def new_seed(self, seed: int | None = None) -> None: ...
+
+    def set(self, part: str, control: str, value: Value) -> None:
+        """Turn a control."""
+        ...
+
+    def edit(self, path: str, value: Any) -> None:
+        """Change the piece at a dotted path; checked at once, heard at the next beat, undone by `undo`."""
+        ...
+
+    def strip(self, voice: str, *, mute: bool | None = None, solo: bool | None = None) -> None:
+        """Mute or solo a voice."""
+        ...
+
+    def undo(self) -> None: ...
+    def redo(self) -> None: ...
+    def keep(self) -> None: ...
+    def keep_last(self, bars: int = 16) -> None: ...
+    def discard(self) -> None: ...
+    def panic(self) -> None: ...
+
+    def file(self) -> Path:
+        """The piece as a file to edit; what is saved in it is heard at the next bar."""
+        ...
+
+    def save_as(self, path: Path) -> None: ...
+
+    @property
+    def unsaved(self) -> str:
+        """What would be lost by leaving now, as one line; empty if nothing would."""
+        ...
+
+    def close(self) -> None:
+        """End the processes; waits for them, a second or two."""
+        ...
+
+
+class Trail:
+    """The scalar channels of one part, tick by tick, as far back as `REMEMBERED`."""
+
+    def __init__(self, channels: tuple[Channel, ...]) -> None:
+        self.channels = {c.name: c for c in channels if c.shape == ()}
+        self.first = 0
+        self.end = 0
+        self._values = {name: np.empty(1024, dtype=np.float64) for name in self.channels}
+        self._low = {name: np.inf for name in self.channels}
+        self._high = {name: -np.inf for name in self.channels}
+
+    def add(self, first: int, arrays: Mapping[str, NDArray[Any]]) -> None:
+        """Ticks from `first` on; what was remembered of them, and after, is replaced."""
+        n = len(next(iter(arrays.values()))) if arrays else 0
+        if not n:
+            return
+        if first != self.end:
+            self.first = self.end = first
+        room = len(next(iter(self._values.values()))) if self._values else 0
+        if self.end - self.first + n > room:
+            self._make_room(n)
+        at = self.end - self.first
+        for name, values in self._values.items():
+            if name in arrays:
+                new = np.asarray(arrays[name][-len(values) :], dtype=np.float64)
+                values[at : at + len(new)] = new
+                finite = new[np.isfinite(new)]
+                if len(finite):
+                    self._low[name] = min(self._low[name], float(finite.min()))
+                    self._high[name] = max(self._high[name], float(finite.max()))
+        self.end += n
+
+    def _make_room(self, n: int) -> None:
+        kept = min(self.end - self.first, max(REMEMBERED - n, 0))
+        old = self.end - self.first - kept
+        size = max(2 * (kept + n), 1024)
+        for name, values in self._values.items():
+            grown = np.empty(size, dtype=np.float64)
+            grown[:kept] = values[old : old + kept]
+            self._values[name] = grown
+        self.first += old
+
+    def window(self, name: str, tick: float, ticks: int) -> NDArray[np.float64]:
+        """The last `ticks` values up to a tick; fewer at the beginning."""
+        to = min(max(int(tick) + 1, self.first), self.end)
+        start = max(to - ticks, self.first)
+        return self._values[name][start - self.first : to - self.first]
+
+    def span(self, name: str) -> tuple[float, float]:
+        """Lowest and highest value so far; the declared range before there is one."""
+        low, high = self._low[name], self._high[name]
+        if low > high:
+            return self.channels[name].range
+        if low == high:
+            room = abs(low) * 0.5 or 1.0
+            return low - room, high + room
+        return low, high
+
+
+@dataclass
+class Memory:
+    """What the screen knows: made of reports, in the order in which they came."""
+
+    now: Callable[[], float] = time.monotonic
+    opened: Opened | None = None
+    position: Position | None = None
+    heard_at: float = 0.0
+    trails: dict[str, Trail] = field(default_factory=dict)
+    values: dict[tuple[str, str], Value] = field(default_factory=dict)
+    score: Mapping[str, Any] = field(default_factory=dict)
+    sections: list[tuple[float, str]] = field(default_factory=list)
+    ended: Ended | None = None
+
+    def hear(self, report: object) -> None:
+        """Take a report in."""
+        if isinstance(report, Opened):
+            self._open(report)
+        elif isinstance(report, Made):
+            if (trail := self.trails.get(report.part)) is not None:
+                trail.add(report.block.first_tick, report.block.arrays)
+        elif isinstance(report, Position):
+            self._place(report)
+        elif isinstance(report, Turned):
+            self.values[report.part, report.control] = report.value
+        elif isinstance(report, Rescored):
+            self.score = report.score
+        elif isinstance(report, Ended):
+            self.ended = report
+
+    def _open(self, report: Opened) -> None:
+        self.opened, self.position, self.ended = report, None, None
+        self.trails = {part: Trail(channels) for part, channels in report.channels.items()}
+        self.values = {(p, c): v for p, values in report.values.items() for c, v in values.items()}
+        self.sections = []
+
+    def _place(self, report: Position) -> None:
+        self.position, self.heard_at = report, self.now()
+        if report.mode == "live" and report.section and (not self.sections or self.sections[-1][1] != report.section):
+            self.sections.append((report.beat, report.section))
+
+    def controls(self) -> list[tuple[str, Control]]:
+        """All controls, part by part."""
+        return [] if self.opened is None else [(p, c) for p, found in self.opened.controls.items() for c in found]
+
+    @property
+    def playing(self) -> bool:
+        """Whether time passes."""
+        return self.position is not None and self.position.mode != "paused" and self.ended is None
+
+    def beat(self) -> float:
+        """The beat that sounds now: the last report, and the time since, at most a second."""
+        place = self.position
+        if place is None:
+            return 0.0
+        if not self.playing:
+            return place.beat
+        passed = min(self.now() - self.heard_at, 1.0) * place.speed * place.tempo / 60
+        return max(place.beat + passed, 0.0)

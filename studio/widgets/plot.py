@@ -1,0 +1,214 @@
+"""Channels as lines of braille dots, one lane under the other: name, unit, what it spans, its value now."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from rich.color import Color
+from rich.segment import Segment
+from rich.style import Style
+from textual.strip import Strip
+from textual.widget import Widget
+
+from studio.widgets.cells import braille
+
+Floats = NDArray[np.float64]
+
+#: Columns of the names to the left of the lines and of the values to the right of them.
+LEFT, RIGHT = 22, 10
+#: Rows of one lane, least and most.
+LEAST, MOST = 2, 5
+#: From this ratio of largest to smallest on, positive values are drawn on a log scale.
+WIDE = 100.0
+
+
+@dataclass(frozen=True)
+class Lane:
+    """One channel as it is drawn.
+
+    Attributes
+    ----------
+    name, unit : str
+    values : ndarray
+        ``[n]``, the newest last; what is not finite leaves a gap.
+    span : tuple of float
+        What the lane's height stands for.
+    """
+
+    name: str
+    unit: str
+    values: Floats
+    span: tuple[float, float]
+
+
+def envelope(values: Floats, columns: int) -> tuple[Floats, Floats]:
+    """Lowest and highest value of each of `columns` equal stretches, so that no peak is lost.
+
+    Fewer values than columns are held, as the source holds them between its ticks. A stretch without any finite value
+    is NaN.
+    """
+    n = len(values)
+    if n == 0:
+        return np.full(columns, np.nan), np.full(columns, np.nan)
+    if n <= columns:
+        held = values[np.arange(columns) * n // columns]
+        return held, held
+    cuts = np.arange(columns) * n // columns
+    finite = np.isfinite(values)
+    low = np.minimum.reduceat(np.where(finite, values, np.inf), cuts)
+    high = np.maximum.reduceat(np.where(finite, values, -np.inf), cuts)
+    empty = low > high
+    return np.where(empty, np.nan, low), np.where(empty, np.nan, high)
+
+
+def scaled(values: Floats, span: tuple[float, float]) -> Floats:
+    """Values as heights from 0 to 1 within `span`, on a log scale where it is `WIDE`."""
+    low, high = span
+    if is_wide(span):
+        values, low, high = np.log(np.maximum(values, low)), float(np.log(low)), float(np.log(high))
+    if not high > low:
+        return np.where(np.isfinite(values), 0.5, np.nan)
+    return np.clip((values - low) / (high - low), 0, 1)
+
+
+def is_wide(span: tuple[float, float]) -> bool:
+    """Whether a span is drawn on a log scale."""
+    return span[0] > 0 and span[1] / span[0] > WIDE
+
+
+def line(lane: Lane, columns: int, rows: int) -> list[str]:
+    """A lane as rows of braille, each `columns` cells wide; neighbouring columns are joined."""
+    height = rows * 4
+    low, high = envelope(lane.values, columns * 2)
+    with np.errstate(invalid="ignore"):
+        bottoms = np.round((1 - scaled(low, lane.span)) * (height - 1))
+        tops = np.round((1 - scaled(high, lane.span)) * (height - 1))
+    tops[1:] = np.fmin(tops[1:], np.where(np.isfinite(tops[1:]), bottoms[:-1] + 1, np.nan))
+    bottoms[1:] = np.fmax(bottoms[1:], np.where(np.isfinite(bottoms[1:]), _before(tops, bottoms) - 1, np.nan))
+    at = np.arange(height)[:, None]
+    return braille((at >= tops) & (at <= bottoms))
+
+
+def _before(tops: Floats, bottoms: Floats) -> Floats:
+    """The upper end of each column's left neighbour, which may itself have been stretched to meet its own."""
+    return np.fmin(tops[:-1], bottoms[:-1])
+
+
+def short(value: float, width: int = 8) -> str:
+    """A number in few characters: 0.0251, 12.3, 1.2e-05."""
+    if not np.isfinite(value):
+        return "–"
+    text = f"{value:.4g}"
+    for digits in (3, 2, 1):
+        if len(text) <= width:
+            break
+        text = f"{value:.{digits}g}"
+    return text
+
+
+class Plot(Widget, can_focus=True):
+    """Lanes of channels; `show` takes them. Up and down move through those that do not fit."""
+
+    DEFAULT_CSS = """
+    Plot { width: 1fr; height: 1fr; color: $text; }
+    """
+
+    def __init__(self, id: str | None = None) -> None:
+        super().__init__(id=id)
+        self.lanes: Sequence[Lane] = ()
+        self.first = 0
+        self._strips: list[Strip] = []
+
+    @property
+    def fitting(self) -> int:
+        """Lanes that fit."""
+        return max(self.size.height // LEAST, 1)
+
+    def show(self, lanes: Sequence[Lane]) -> None:
+        """Draw these lanes from now on."""
+        self.lanes = lanes
+        self.first = min(self.first, max(len(lanes) - self.fitting, 0))
+        self._draw()
+
+    def on_resize(self) -> None:
+        self._draw()
+
+    def move(self, by: int) -> None:
+        """Show lanes further down (or up)."""
+        self.first = min(max(self.first + by, 0), max(len(self.lanes) - self.fitting, 0))
+        self._draw()
+
+    def key_down(self) -> None:
+        self.move(1)
+
+    def key_up(self) -> None:
+        self.move(-1)
+
+    def on_mouse_scroll_down(self) -> None:
+        self.move(1)
+
+    def on_mouse_scroll_up(self) -> None:
+        self.move(-1)
+
+    def colours(self) -> list[Style]:
+        """A colour for each lane in turn, from the theme."""
+        known = self.app.theme_variables
+        return [Style(color=Color.parse(known[name])) for n in range(1, 9) if (name := f"channel-{n}") in known]
+
+    def _draw(self) -> None:
+        width, height = self.size
+        shown = self.lanes[self.first : self.first + self.fitting]
+        left = LEFT if width >= 60 else 14
+        columns = width - left - RIGHT
+        self._strips = []
+        if columns >= 4 and shown:
+            rows = min(max(height // len(shown), LEAST), MOST)
+            colours = self.colours() or [Style()]
+            for number, lane in enumerate(shown):
+                style = colours[(self.first + number) % len(colours)]
+                self._strips += self._lane(lane, style, left, columns, rows)
+        self.refresh()
+
+    def _lane(self, lane: Lane, style: Style, left: int, columns: int, rows: int) -> list[Strip]:
+        plain = self.rich_style
+        dim = plain + Style(dim=True)
+        drawn = line(lane, columns, rows)
+        value = short(float(lane.values[-1])) if len(lane.values) else ""
+        low, high = lane.span
+        edge = {0: short(high), rows - 1: short(low) + (" log" if is_wide(lane.span) else "")}
+        strips = []
+        for row, text in enumerate(drawn):
+            name = (
+                _fit(lane.name, left - 1) if row == 0 else _fit(lane.unit, left - 1) if row == 1 else " " * (left - 1)
+            )
+            strips.append(
+                Strip(
+                    [
+                        Segment(name + " ", plain + style if row == 0 else dim),
+                        Segment(text, plain + style),
+                        Segment(_fit(" " + (value if row == rows // 2 else ""), RIGHT), plain)
+                        if row == rows // 2 and rows > 2
+                        else Segment(_fit(" " + edge.get(row, ""), RIGHT), dim),
+                    ],
+                    left + columns + RIGHT,
+                )
+            )
+        if rows == 2:  # no row is free for the value: it stands with the name
+            strips[1] = Strip(
+                [Segment(_fit(f"{value} {lane.unit}", left - 1) + " ", plain), *list(strips[1])[1:]],
+                left + columns + RIGHT,
+            )
+        return strips
+
+    def render_line(self, y: int) -> Strip:
+        """A row, exactly as wide as the widget."""
+        if y < len(self._strips):
+            return self._strips[y].adjust_cell_length(self.size.width, self.rich_style)
+        return Strip.blank(self.size.width, self.rich_style)
+
+
+def _fit(text: str, width: int) -> str:
+    return text[: width - 1] + "…" if len(text) > width else text.ljust(width)
