@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from pieces.metre import TempoMap
-from pieces.sections import LONGEST, Coupling, Section
+from pieces.sections import LONGEST, Coupling, Section, between
 
 if TYPE_CHECKING:
     from pieces.piece import Part, Piece
@@ -39,8 +39,14 @@ class Stretch:
         How far those that change have come: 0 the first time, 1 the last.
     beat, seconds : float
         The stretch's beginning.
+    to : float
+        The beat at which it ends; infinite where the parts are to go on until they are over.
     ticks : mapping
         Part → how many ticks it will have made in all.
+    span : Span
+        The section as far as it is known: its end is the latest possible one, its ticks are those at its beginning.
+    tempi : TempoMap
+        Tempi so far, this section's among them.
     """
 
     section: Section
@@ -49,7 +55,10 @@ class Stretch:
     at: float
     beat: float
     seconds: float
+    to: float
     ticks: Mapping[str, int]
+    span: Span
+    tempi: TempoMap
 
 
 @dataclass(frozen=True)
@@ -90,15 +99,18 @@ class Form:
     tempi: TempoMap
 
 
-def walk(piece: Piece, grain: float = math.inf) -> Generator[Stretch, Report, Form]:
+def walk(piece: Piece, grain: float = math.inf) -> Generator[Stretch, Report | float, Form]:
     """Lead through a piece: yields how far its parts are to go, is sent what came of it, and returns the `Form`.
 
-    `grain` is the most beats at once, for who plays in real time; it changes no form.
+    `grain` is the most beats at once, for who plays in real time; it changes no form. Who is sent farther than he wants
+    to go sends a number of beats instead, and is given a stretch that is no longer.
     """
     walker = _Walker(piece, grain)
     form = piece.form
     for number, section in enumerate(form, 1):
         yield from walker.section(section, last=number == len(form))
+        if walker.ended:
+            break
     return Form(tuple(walker.spans), walker.tempi)
 
 
@@ -112,8 +124,10 @@ class _Walker:
         self._made = dict.fromkeys(piece.parts, 0)
         self._clocks = dict.fromkeys(piece.parts, 0.0)
         self._over: set[str] = set()
+        #: Whether somebody said so: a section that waits for an event is then the last one.
+        self.ended = False
 
-    def section(self, section: Section, last: bool) -> Generator[Stretch, Report, None]:
+    def section(self, section: Section, last: bool) -> Generator[Stretch, Report | float, None]:
         """Perform one section."""
         bar = self._piece.metre.beats
         start, longest = self._beat, math.inf if section.bars is None else section.bars * bar
@@ -124,14 +138,20 @@ class _Walker:
         steps = [float(line)] if section.until else []
         steps += [GRAIN] if any(isinstance(c, tuple | Coupling) for c in section.controls.values()) else []
         turns = max(math.ceil(longest / GRAIN - _SLACK) - 1, 0) if math.isfinite(longest) else 0
-        due, done = False, False
+        span = self._span(section, (start, start + longest), {p: (made[p], made[p]) for p in active}, clocks)
+        due, done, most = False, False, self._most
         while not done and self._beat < start + longest:
             first, gone = self._beat == start, self._beat - start
-            to = _as_far(self._beat + self._most, [start + longest, *(start + _after(gone, s) for s in steps)])
+            to = _as_far(self._beat + most, [start + longest, *(start + _after(gone, s) for s in steps)])
             targets = {p: n for p in active if (n := self._target(p, section, start, clocks, made, to)) > self._made[p]}
             at = min(round(gone / GRAIN) / turns, 1.0) if turns else 1.0
             seconds = float(self.tempi.seconds(self._beat))
-            report = yield Stretch(section, first, first or _on(gone, GRAIN), at, self._beat, seconds, targets)
+            turns_now = first or _on(gone, GRAIN)
+            report = yield Stretch(section, first, turns_now, at, self._beat, seconds, to, targets, span, self.tempi)
+            if isinstance(report, float):
+                most = report
+                continue
+            most = self._most
             self._over |= {p for p, n in targets.items() if report.ticks[p] < n}
             self._made.update(report.ticks)
             self._over |= {p for p in active if self._made[p] >= self._piece.parts[p].ticks}
@@ -148,9 +168,18 @@ class _Walker:
                 self._clocks[part] = self._clock(part, start, clocks[part], self._beat)
             elif warp.performs:
                 self._clocks[part] = float(self._made[part])
-        span = tuple(float(s) for s in self.tempi.seconds([start, self._beat]))
         ticks = {p: (made[p], self._made[p]) for p in active}
-        self.spans.append(Span(section, (start, self._beat), (span[0], span[1]), ticks, clocks))
+        self.spans.append(self._span(section, (start, self._beat), ticks, clocks))
+
+    def _span(
+        self,
+        section: Section,
+        beats: tuple[float, float],
+        ticks: Mapping[str, tuple[int, int]],
+        clocks: Mapping[str, float],
+    ) -> Span:
+        begins, ends = (float(s) for s in self.tempi.seconds(beats))
+        return Span(section, beats, (begins, ends), ticks, clocks)
 
     def _set_tempo(self, section: Section, beat: float, beats: float) -> None:
         if section.tempo is None and self.tempi.pulses:
@@ -197,7 +226,8 @@ class _Walker:
     def _until(self, section: Section, report: Report) -> bool:
         if section.until is None:
             return False
-        return section.until in report.events or section.until.partition(".")[0] in self._over
+        self.ended = self.ended or any(event.endswith(".ended") for event in report.events)
+        return self.ended or section.until in report.events or section.until.partition(".")[0] in self._over
 
 
 def _on(beats: float, step: float) -> bool:
@@ -243,6 +273,24 @@ def shortened(piece: Piece, seconds: float) -> Piece:
             if less and isinstance(span.section.tempo, tuple):
                 less["tempo"] = (span.section.tempo[0], form.tempi.tempo(end))
             sections.append(span.section.model_copy(update=less))
+    return piece.with_values({"sections": [s.model_dump(exclude_none=True) for s in sections]})
+
+
+def stopped(piece: Piece, number: int, bars: float) -> Piece:
+    """The piece, ended after so many bars of one of its sections, counted from 0; none of its sections gets longer."""
+    sections = list(piece.form[: number + 1])
+    last = sections[-1]
+    if last.bars is not None and bars < last.bars:
+        less: dict[str, Any] = {"bars": bars}
+        if isinstance(last.tempo, tuple):
+            less["tempo"] = (last.tempo[0], between(last.tempo, bars / last.bars))
+        less["gains"] = {
+            name: (gain[0], between(gain, bars / last.bars)) if isinstance(gain, tuple) else gain
+            for name, gain in last.gains.items()
+        }
+        sections[-1] = last.model_copy(update=less)
+    if not piece.sections or sections == list(piece.form):
+        return piece
     return piece.with_values({"sections": [s.model_dump(exclude_none=True) for s in sections]})
 
 

@@ -196,8 +196,10 @@ def again(archive: Archive, take: TakeRecord) -> dict[str, Player]:
 def conduct(
     piece: Piece, players: Mapping[str, Player], seed: int, given: Given | None = None, stage: Stage | None = None
 ) -> Conductor:
-    """A performance of all parts, ready to iterate."""
+    """A performance of all parts, ready to iterate; one that was stopped ends where it did."""
     performances = {}
+    marks = (e for events in (given or {}).values() for e in events if e.kind == "stopped" and e.given)
+    ends: Mapping[str, int] = next((mark.data["ticks"] for mark in marks), {})
     for name, player in players.items():
         try:
             made = player.source(seed + player.part.seed, player.controls, player.inputs)
@@ -206,7 +208,8 @@ def conduct(
         except (Exception, SystemExit) as error:
             raise DescantError(f"{player.source.name} could not start: {type(error).__name__}: {error}") from error
         script = (given or {}).get(name, ())
-        performances[name] = Performance(made, player.controls, player.part.ticks, given=script)
+        ticks = min(player.part.ticks, ends.get(name, player.part.ticks))
+        performances[name] = Performance(made, player.controls, ticks, given=script)
     return Conductor(piece, performances, stage)
 
 

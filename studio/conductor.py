@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator, Mapping
 from typing import Protocol
 
-from pieces.form import Report, Stretch, reported, walk
+from pieces.form import Form, Report, Stretch, reported, walk
 from pieces.piece import Piece
 from pieces.sections import Coupling, between
 from pieces.signals import Control, DescantError, FrameBlock, Value
@@ -19,8 +19,12 @@ class Stage(Protocol):
     #: Most beats that are performed at once.
     grain: float
 
-    def wait(self, stretch: Stretch, performances: Mapping[str, Performance]) -> None:
-        """Called before every stretch: wait for its time, and give the parts what came in meanwhile."""
+    def wait(self, stretch: Stretch, performances: Mapping[str, Performance]) -> float | None:
+        """Called before every stretch: wait for its time, and give the parts what came in meanwhile.
+
+        Returns None for going on with it, or the number of beats that it is to have at most: then it is called again,
+        with a shorter one.
+        """
         ...
 
     def hear(self, part: str, block: FrameBlock) -> None:
@@ -50,6 +54,8 @@ class Conductor:
         stage: Stage | None = None,
     ) -> None:
         self.performances = performances
+        #: The sections as they were performed, when it is over.
+        self.form: Form | None = None
         self._piece = piece
         self._stage = stage
         self._happened: dict[str, dict[int, set[str]]] = {part: {} for part in performances}
@@ -61,8 +67,8 @@ class Conductor:
         walking = walk(self._piece, math.inf if self._stage is None else self._stage.grain)
         stretch = next(walking)
         while True:
-            if self._stage is not None:
-                self._stage.wait(stretch, self.performances)
+            while self._stage is not None and (most := self._stage.wait(stretch, self.performances)) is not None:
+                stretch = walking.send(most)
             self._turn_controls(stretch)
             made = {part: performance.tick for part, performance in self.performances.items()}
             for part, target in stretch.ticks.items():
@@ -73,7 +79,8 @@ class Conductor:
                     yield part, block
             try:
                 stretch = walking.send(self._report(stretch, made))
-            except StopIteration:
+            except StopIteration as stop:
+                self.form = stop.value
                 return
 
     def _report(self, stretch: Stretch, made: Mapping[str, int]) -> Report:

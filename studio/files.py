@@ -102,7 +102,7 @@ def _write(archive: Archive, take: TakeRecord, fmt: str, path: Path, mpe: bool) 
     if fmt == "mid":
         from sonify.midi import write_midi
 
-        desk, played, _ = scored(archive, take, recorded(archive, take, heard_channels(take)))
+        desk, played, _ = scored(archive, take, recorded(archive, take, heard_channels(archive, take)))
         tempi, bar = tempo_changes(played), played.bar
         write_midi(
             desk, path, duration=played.duration, tempi=tempi, beats_per_bar=bar, markers=markers(played), mpe=mpe

@@ -296,10 +296,10 @@ def take_guides(archive: Archive, take_id: str, folder: Path, *, legend: bool, m
     from studio.rendering import heard_channels, recorded, samples, scored
 
     take = archive.take(take_id)
-    _, played, resolved = scored(archive, take, recorded(archive, take, heard_channels(take)))
+    _, played, resolved = scored(archive, take, recorded(archive, take, heard_channels(archive, take)))
     channels = {part: {c.name: c for c in record.channels} for part, record in take.parts.items()}
     master = parse_piece(take.piece, f"take {take.id}").master
-    heard = Heard(resolved, played, channels, master, samples(archive, take))
+    heard = Heard(resolved, played, channels, master, samples(archive, take, resolved.score))
     mix = mix_of(archive, take)
     assert take.render is not None
     stem = f"{Path(take.piece_name).stem}-{take.id}"

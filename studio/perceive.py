@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pieces.piece import parse_piece
-from studio.rendering import heard, staged
+from studio.rendering import final_piece, heard, staged
 
 if TYPE_CHECKING:
     from db.archive import Archive
@@ -31,7 +30,7 @@ def artefact(archive: Archive, take_id: str) -> Artefact:
 
     take = archive.take(take_id)
     audio, rate = soundfile.read(heard(archive, take), dtype="float32", always_2d=True)
-    _, scene = staged(archive, take, parse_piece(take.piece, f"take {take.id}"))
+    _, scene = staged(archive, take, final_piece(archive, take))
     # One picture for each look: fewer would be seen twice, and a visitor would learn how we sample.
     fps = STEPS / MOMENT_S
     return Artefact(audio, rate, np.stack(list(scene.film(fps, *SIZE))), fps)

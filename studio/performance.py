@@ -19,6 +19,8 @@ from pieces.source import Source, check_controls, nearest
 
 #: Ticks of a block offline: enough that the cost of recording a tick is small.
 BLOCK = 256
+#: Events that are kept in a take and that no source sees: what turns its controls, what it is played by, and its end.
+MARKS = ("control", "score", "stopped")
 #: A block that takes longer than this is made smaller, so that progress is shown and kept at least twice a second.
 _PATIENCE = 0.4
 
@@ -151,6 +153,10 @@ class Performance:
             raise ControlError(f"{self.source.name} does not listen to {kind!r}{nearest(kind, self.source.listens)}")
         self._live.append((kind, dict(data or {}), True))
 
+    def remark(self, kind: str, data: Mapping[str, Any]) -> None:
+        """Note one of `MARKS` at the next block; the source does not see it, and a replay gives it again."""
+        self._live.append((kind, dict(data), True))
+
     def pause(self) -> None:
         """Hold before the next block."""
         self._running.clear()
@@ -180,7 +186,7 @@ class Performance:
             given = self._take_given()
             if self._script:
                 n = min(n, self._script[0].tick - self.tick)
-            block = self.source.step(self.controls, [e for e in given if e.kind != "control"], n)
+            block = self.source.step(self.controls, [e for e in given if e.kind not in MARKS], n)
             self._check(block, n)
             self.tick = block.end_tick
             if block.ticks or block.events:

@@ -16,15 +16,19 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from pieces.arrange import Arrangement, arrange, warped_channels
+from pieces.form import stopped
 from pieces.piece import Piece, parse_piece
 from pieces.signals import DescantError, Frames
+from studio.performance import MARKS
 
 if TYPE_CHECKING:
     from db.archive import Archive, TakeRecord
     from sonify.desk import Desk
     from sonify.render import Rendering
     from sonify.resolve import ResolvedScore
+    from sonify.score import Score
     from studio.pictures.scene import Scene
+    from studio.pictures.video import Moving
 
 FILM_FPS = 30
 FILM_SIZE = (1280, 720)
@@ -42,16 +46,31 @@ def silent(stage: str, done: float, total: float) -> None:
     """Progress that nobody watches."""
 
 
-def heard_channels(take: TakeRecord) -> dict[str, list[str]]:
-    """Names of the channels of each part that a take's score sounds, and that its time-warps go by."""
+def final_piece(archive: Archive, take: TakeRecord) -> Piece:
+    """A take's piece with the score by which it was played last, ended where its performance was stopped."""
+    piece = parse_piece(take.piece, f"take {take.id}")
+    marks = [event.data for event in archive.events(take.id, "score", "stopped") if event.given]
+    scores = sorted((mark for mark in marks if "score" in mark), key=lambda mark: float(mark.get("beat", 0)))
+    if scores:
+        piece = piece.model_copy(update={"score": scores[-1]["score"]})
+    for mark in marks:
+        if "ticks" in mark:
+            piece = stopped(piece, mark["section"], mark["bars"])
+    return piece
+
+
+def heard_channels(archive: Archive, take: TakeRecord) -> dict[str, list[str]]:
+    """Names of the channels of each part that a take's last score sounds, and that its time-warps go by."""
     from sonify.resolve import places
     from sonify.score import parse_score
 
-    piece = parse_piece(take.piece, f"take {take.id}")
+    piece = final_piece(archive, take)
     wanted = {part: warped_channels(piece, part) for part in take.parts}
     for place in places(parse_score(piece.score, f"take {take.id}"), take.parts):
         wanted[place.part].add(place.name)
-    return {part: sorted(names) for part, names in wanted.items()}
+    # Frames without any channel have no ticks: of a part that nothing follows, one channel says how long it goes on.
+    spare = {part: [c.name for c in record.channels if not c.shape][:1] for part, record in take.parts.items()}
+    return {part: sorted(names) or spare[part] for part, names in wanted.items()}
 
 
 def seen_channels(take: TakeRecord) -> dict[str, list[str]]:
@@ -79,7 +98,7 @@ def mix(archive: Archive, take_id: str, progress: Progress = silent) -> float:
     progress("render", 0, 0)
     if not take.ticks:
         raise DescantError("nothing was recorded, so there is nothing to hear: the source made no tick")
-    frames = recorded(archive, take, heard_channels(take))
+    frames = recorded(archive, take, heard_channels(archive, take))
     with workspace(archive) as folder:
         rendering = sound(archive, take, frames, folder, stems=False)
         _check_same(take, rendering)
@@ -103,20 +122,25 @@ def scored(archive: Archive, take: TakeRecord, frames: Mapping[str, Frames]) -> 
     from sonify.resolve import resolve, take_stats
     from sonify.score import parse_score
 
-    piece = parse_piece(take.piece, f"take {take.id}")
+    piece = final_piece(archive, take)
     score = parse_score(piece.score, f"take {take.id}")
     channels = {part: {c.name: c for c in record.channels} for part, record in take.parts.items()}
     resolved = resolve(score, take_stats(score, channels, frames), take.parts)
     played = arrange(piece, frames, take.seed)
-    return lanes(resolved, played, piece.master.tail, samples(archive, take)), played, resolved
+    return lanes(resolved, played, piece.master.tail, samples(archive, take, score)), played, resolved
 
 
-def samples(archive: Archive, take: TakeRecord) -> dict[str, Path]:
-    """The sound files of a take's voices: the archive's copies, or where they lay."""
+def samples(archive: Archive, take: TakeRecord, score: Score) -> dict[str, Path]:
+    """The sound files of a score's voices: the archive's copies, or where they lie."""
     role = "sample."
     found = {k.removeprefix(role): Path(v["path"]) for k, v in take.inputs.items() if k.startswith(role)}
-    kept = {m.role.removeprefix(f"input:{role}"): m.path for m in archive.media(take.id) if role in m.role}
-    return found | kept
+    found |= {m.role.removeprefix(f"input:{role}"): m.path for m in archive.media(take.id) if role in m.role}
+    first = take.piece["score"].get("voices", {})
+    for name, voice in score.voices.items():
+        if voice.sample is not None and voice.sample != first.get(name, {}).get("sample"):  # it came with a later score
+            of_take = voice.sample.removeprefix("take:")
+            found[name] = Path(voice.sample) if of_take == voice.sample else heard(archive, archive.take(of_take))
+    return found
 
 
 def markers(played: Arrangement) -> list[tuple[float, str]]:
@@ -125,7 +149,7 @@ def markers(played: Arrangement) -> list[tuple[float, str]]:
     for part, frames in played.parts.items():
         times = np.append(frames.starts, frames.duration)
         label = f"{part}." if len(played.parts) > 1 else ""
-        found += [(float(times[e.tick]), f"{label}{e.kind}") for e in frames.events if e.kind != "control"]
+        found += [(float(times[e.tick]), f"{label}{e.kind}") for e in frames.events if e.kind not in MARKS]
     return sorted(found)[:1000]
 
 
@@ -160,7 +184,7 @@ def stems(archive: Archive, take_id: str, progress: Progress = silent) -> dict[s
     heard(archive, take)
     progress("stems", 0, 0)
     with workspace(archive) as folder:
-        rendering = sound(archive, take, recorded(archive, take, heard_channels(take)), folder, stems=True)
+        rendering = sound(archive, take, recorded(archive, take, heard_channels(archive, take)), folder, stems=True)
         _check_same(take, rendering)
         return {v: archive.add_media(take.id, f"stem:{v}", path).path for v, path in rendering.stems.items()}
 
@@ -209,7 +233,21 @@ def staged(archive: Archive, take: TakeRecord, piece: Piece) -> tuple[Arrangemen
 
     frames = recorded(archive, take, seen_channels(take))
     played = arrange(piece, frames, take.seed)
-    return played, Scene(piece.picture, frames, played.layouts, played.duration)
+    moving = videos(archive, take, piece)
+    return played, Scene(piece.picture, frames, played.layouts, played.duration, played.sections, moving)
+
+
+def videos(archive: Archive, take: TakeRecord, piece: Piece) -> dict[str, Moving]:
+    """The videos that a take's pictures are drawn on: the archive's copies, or where they lay."""
+    from studio.pictures.video import open_video
+
+    kept = {m.role.removeprefix("input:"): m.path for m in archive.media(take.id) if m.role.startswith("input:")}
+    found = {}
+    for part in {tile.ground.video for tile in piece.picture.tiles if tile.ground}:
+        key = f"{part}.video"
+        lay = Path(take.inputs[key]["path"]) if key in take.inputs else None
+        found[part] = open_video(kept.get(key, lay))
+    return found
 
 
 def make(archive: Archive, take_id: str, formats: Collection[str], progress: Progress = silent) -> None:
@@ -230,7 +268,7 @@ def _kept(
     take = archive.take(take_id)
     mixed = heard(archive, take)
     with workspace(archive) as folder:
-        draw(take, parse_piece(take.piece, f"take {take.id}"), mixed, folder / name)
+        draw(take, final_piece(archive, take), mixed, folder / name)
         return archive.add_media(take.id, role, folder / name).path
 
 

@@ -158,7 +158,7 @@ class _Again:
 
     def frames(self) -> dict[str, Frames]:
         """Every part with the channels that are heard."""
-        wanted = heard_channels(self._take)
+        wanted = heard_channels(self._archive, self._take)
         return {p: gather(self.blocks(p), record.rate, wanted[p]) for p, record in self._take.parts.items()}
 
 

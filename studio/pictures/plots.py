@@ -71,7 +71,7 @@ def _prepare(frames: Frames, options: Mapping[str, Any]) -> _Plots:
         signals = [signal(frames, n).reshape(frames.ticks, -1).mean(axis=1) for n in frames.arrays]
     if not signals:
         raise PictureError("view 'plots': the performance has no channels, so there is nothing to draw")
-    marks = sorted({e.tick / frames.ticks for e in frames.events if e.kind not in ("control", "score")})
+    marks = sorted({e.tick / frames.ticks for e in frames.events if e.kind not in ("control", "score", "stopped")})
     points = max(min(POINTS, ALL_POINTS // len(signals)), 64)
     return _Plots([trace(s, points) for s in signals], frames.ticks, marks[:500])
 

@@ -190,7 +190,7 @@ def _events(axes: Axes, frames: Frames, label: bool) -> None:
     """A stroke for each event; in the first plot the first of each kind is named."""
     named: set[str] = set()
     times = np.append(frames.starts, frames.duration)
-    for event in [e for e in frames.events if e.kind != "control"][:200]:
+    for event in [e for e in frames.events if e.kind not in ("control", "score", "stopped")][:200]:
         at = float(times[event.tick])
         broken = event.kind in ("diverged", "exploded", "collapsed", "cliff")
         colour = _hex(BREAK if broken else mix(GOAL, INK, 0.3))
