@@ -65,13 +65,10 @@ def compose(
         on KeyboardInterrupt it is marked ``interrupted``.
     """
     with workspace(archive) as folder:
-        files = {**plan.files, **{key: _material(archive, key, take, folder) for key, take in plan.takes.items()}}
-        recorder = _begin(archive, plan, files, seed, origin, retention)
+        files = material(archive, plan, folder)
+        recorder = begin(archive, plan, files, seed, origin, retention)
         with _marked(recorder), config.limited(config.threads()):
-            kept = dict(files)
-            for key, path in files.items():
-                if key in plan.takes or Path(path).stat().st_size <= _KEEP_INPUT:
-                    kept[key] = str(archive.add_media(recorder.take_id, f"input:{key}", Path(path)).path)
+            kept = keep_inputs(archive, recorder.take_id, plan, files)
             players = {part: _supplied(part, player, kept) for part, player in plan.players.items()}
             conductor = conduct(plan.piece, players, seed, given, stage)
             channels = {p: performance.source.channels for p, performance in conductor.performances.items()}
@@ -80,9 +77,24 @@ def compose(
     return recorder.take_id
 
 
-def _begin(
+def material(archive: Archive, plan: Plan, folder: Path) -> dict[str, str]:
+    """Paths of all that a plan needs: its files, and what earlier takes give, written into `folder`."""
+    return {**plan.files, **{key: _given_by(archive, key, take, folder) for key, take in plan.takes.items()}}
+
+
+def keep_inputs(archive: Archive, take_id: str, plan: Plan, files: Mapping[str, str]) -> dict[str, str]:
+    """Copy a take's inputs into the archive, large files apart; returns where each lies now."""
+    kept = dict(files)
+    for key, path in files.items():
+        if key in plan.takes or Path(path).stat().st_size <= _KEEP_INPUT:
+            kept[key] = str(archive.add_media(take_id, f"input:{key}", Path(path)).path)
+    return kept
+
+
+def begin(
     archive: Archive, plan: Plan, files: Mapping[str, str], seed: int, origin: Origin, retention: Retention
 ) -> Recorder:
+    """Commit the take of a plan as running, before its sources are made."""
     from db.archive import NewTake
     from db.media import file_hash
 
@@ -108,7 +120,7 @@ def _begin(
     )
 
 
-def _material(archive: Archive, key: str, take: str, folder: Path) -> str:
+def _given_by(archive: Archive, key: str, take: str, folder: Path) -> str:
     """What an earlier take gives: its sound for a sampler, else a part of its recording as a stream."""
     from studio.rendering import heard
 
