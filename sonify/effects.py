@@ -9,7 +9,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from itertools import accumulate
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeAlias
 
 import numpy as np
 
@@ -17,6 +17,8 @@ from sonify.instruments.base import CONTROL_RATE, Lane, Parameter, Signal, decla
 
 #: Left and right.
 Stereo = tuple[Signal, Signal]
+#: What an effect carries from one window of its lanes to the next, by name.
+Memory: TypeAlias = dict[str, float]
 
 #: How fast a delay moves at most, in seconds a second: up to a fifth higher, down to an octave lower.
 _TAPE = 0.5
@@ -34,7 +36,7 @@ class Effect(ABC):
     rings: ClassVar[bool] = False
 
     @abstractmethod
-    def controls(self, lanes: Mapping[str, Lane], sample_rate: int) -> dict[str, Lane]:
+    def controls(self, lanes: Mapping[str, Lane], sample_rate: int, memory: Memory | None = None) -> dict[str, Lane]:
         """Values of the graph's inputs.
 
         Parameters
@@ -43,6 +45,8 @@ class Effect(ABC):
             Every parameter of the effect, in its unit and within its range.
         sample_rate : int
             Of the audio, in hertz.
+        memory : dict, optional
+            Where lanes come in windows: what the last one left, and this one leaves.
         """
 
     @abstractmethod
@@ -73,17 +77,23 @@ def linear(decibels: Lane) -> Lane:
     return np.asarray(10.0 ** (np.asarray(decibels) / 20))
 
 
-def slow(lane: Lane, most: Lane) -> Lane:
-    """A lane that follows another, moving by at most `most` a second."""
+def slow(lane: Lane, most: Lane, memory: Memory | None = None, name: str = "") -> Lane:
+    """A lane that follows another, moving by at most `most` a second; with a memory, from where it was last."""
     values = np.asarray(lane)
     if values.ndim == 0:
         return values
     steps = np.broadcast_to(np.asarray(most) / CONTROL_RATE, values.shape)
-    if np.all(np.abs(np.diff(values)) <= steps[1:]):
-        return values
-    targets = zip(values[1:].tolist(), steps[1:].tolist(), strict=True)
-    moves = accumulate(targets, lambda now, to: now + min(max(to[0] - now, -to[1]), to[1]), initial=float(values[0]))
-    return np.fromiter(moves, dtype=np.float64, count=len(values))
+    begun = float(values[0])
+    if memory is not None and name in memory:
+        last = memory[name]
+        begun = last + min(max(begun - last, -float(steps[0])), float(steps[0]))
+    if begun != values[0] or not np.all(np.abs(np.diff(values)) <= steps[1:]):
+        targets = zip(values[1:].tolist(), steps[1:].tolist(), strict=True)
+        moves = accumulate(targets, lambda now, to: now + min(max(to[0] - now, -to[1]), to[1]), initial=begun)
+        values = np.fromiter(moves, dtype=np.float64, count=len(values))
+    if memory is not None:
+        memory[name] = float(values[-1])
+    return values
 
 
 class Filter(Effect):
@@ -98,10 +108,10 @@ class Filter(Effect):
     #: The parameter that says where the filter is.
     corner: ClassVar[str]
 
-    def controls(self, lanes: Mapping[str, Lane], sample_rate: int) -> dict[str, Lane]:
+    def controls(self, lanes: Mapping[str, Lane], sample_rate: int, memory: Memory | None = None) -> dict[str, Lane]:
         """Coefficients of numerator (b) and denominator (a), the first of which is 1."""
         q = np.asarray(lanes["q"])
-        period = slow(1 / np.minimum(lanes[self.corner], 0.45 * sample_rate), 0.5 / q)
+        period = slow(1 / np.minimum(lanes[self.corner], 0.45 * sample_rate), 0.5 / q, memory, "period")
         w = 2 * np.pi / (period * sample_rate)
         cosine, alpha = np.cos(w), np.sin(w) / (2 * q)
         feedback = {"a1": -2 * cosine, "a2": 1 - alpha}
@@ -188,12 +198,12 @@ class Delay(Effect):
         mix(0.35),
     )
 
-    def controls(self, lanes: Mapping[str, Lane], sample_rate: int) -> dict[str, Lane]:
+    def controls(self, lanes: Mapping[str, Lane], sample_rate: int, memory: Memory | None = None) -> dict[str, Lane]:
         """Time, gains into and within the two loops, corner of their low-pass, and mix."""
         spread, feedback = np.asarray(lanes["spread"]), np.asarray(lanes["feedback"])
         left, right = (np.sqrt(2) * wave(np.pi / 4 * (1 - spread)) for wave in (np.cos, np.sin))
         return {
-            "time": slow(lanes["time"], _TAPE),
+            "time": slow(lanes["time"], _TAPE, memory, "time"),
             "middle": (left + right) / 2,
             "shift": (left - right) / 2,
             "width": 1 - spread,
@@ -243,7 +253,7 @@ class Distortion(Effect):
     #: Resampling: factor, and samples of its filters on either side of the curve; and how late it makes the sound.
     _times, _taps, _late = 8, 16, 17
 
-    def controls(self, lanes: Mapping[str, Lane], sample_rate: int) -> dict[str, Lane]:
+    def controls(self, lanes: Mapping[str, Lane], sample_rate: int, memory: Memory | None = None) -> dict[str, Lane]:
         """Gain into the curve and out of it, tone and mix."""
         drive = linear(lanes["drive"])
         level = self._kept / np.tanh(drive * self._kept)
@@ -285,7 +295,7 @@ class Compressor(Effect):
         Parameter("makeup", "gain afterwards", "dB", (0.0, 30.0), 0.0, "db"),
     )
 
-    def controls(self, lanes: Mapping[str, Lane], sample_rate: int) -> dict[str, Lane]:
+    def controls(self, lanes: Mapping[str, Lane], sample_rate: int, memory: Memory | None = None) -> dict[str, Lane]:
         """Threshold, the line above it, times as pyo's follower counts them (2 pi time constants), and makeup."""
         slope = np.asarray(1 - 1 / np.asarray(lanes["ratio"]))
         return {
@@ -323,13 +333,13 @@ class _Reverb(Effect):
     _times = (0.3, 0.5, 0.7, 1.0, 1.5, 3.0)
     _told: ClassVar[tuple[float, ...]]
 
-    def controls(self, lanes: Mapping[str, Lane], sample_rate: int) -> dict[str, Lane]:
+    def controls(self, lanes: Mapping[str, Lane], sample_rate: int, memory: Memory | None = None) -> dict[str, Lane]:
         """Decay as the network is told, corner of its low-pass, predelay and mix."""
-        decay = np.exp2(slow(np.log2(lanes["decay"]), _WALLS))
+        decay = np.exp2(slow(np.log2(lanes["decay"]), _WALLS, memory, "decay"))
         return {
             "decay": decay * np.interp(np.log(decay), np.log(self._times), self._told),
             "cutoff": damped(lanes["damping"]),
-            "predelay": slow(np.asarray(lanes["predelay"]) / 1000, _TAPE),
+            "predelay": slow(np.asarray(lanes["predelay"]) / 1000, _TAPE, memory, "predelay"),
             "mix": lanes["mix"],
         }
 
@@ -375,9 +385,9 @@ class Plate(_Reverb):
     #: Mean delay of the eight lines of pyo's waveguide reverb, in seconds: what its feedback acts on.
     _mean = 0.066
 
-    def controls(self, lanes: Mapping[str, Lane], sample_rate: int) -> dict[str, Lane]:
+    def controls(self, lanes: Mapping[str, Lane], sample_rate: int, memory: Memory | None = None) -> dict[str, Lane]:
         """As of every reverb; the network is told its feedback."""
-        found = super().controls(lanes, sample_rate)
+        found = super().controls(lanes, sample_rate, memory)
         return found | {"decay": np.asarray(10.0 ** (-3.0 * self._mean / found["decay"]))}
 
     def wet(self, sound: Signal, controls: Mapping[str, Signal]) -> Signal:

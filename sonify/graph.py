@@ -1,4 +1,4 @@
-"""Lanes → pyo: synthesis graphs, in double precision, advanced block by block. For rendering processes only.
+"""Strips → pyo: synthesis graphs, in double precision, advanced block by block. For rendering processes only.
 
 pyo's *manual* server computes one block when told to: no temporary file, no callback whose exceptions are lost, and
 the graph is made when the server's fade-in is over, so that its first sample is the piece's first. The double-precision
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import ctypes
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -17,11 +17,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sonify.desk import EffectLanes, GroupLanes, VoiceLanes, points
+from sonify.desk import GroupLanes, VoiceLanes, points
 from sonify.effects import EFFECTS, Stereo
 from sonify.instruments import INSTRUMENTS
-from sonify.instruments.base import CONTROL_RATE, Lane, Signal
+from sonify.instruments.base import CONTROL_RATE, Signal, silent
 from sonify.instruments.sample import read_sample
+from sonify.strips import EffectStrip, Given, Sides, Slot, VoiceStrip, group_strip, voice_strip
 
 #: ``[samples, tracks, 2]``.
 Sound = NDArray[np.float32]
@@ -83,9 +84,10 @@ class Graph:
         self._server.stop()
         self._server.shutdown()
 
-    def signal(self, lane: Lane) -> Signal:
+    def signal(self, given: Given) -> Signal:
         """A number, or a table read at the control rate along one pointer for all tables of a length."""
-        values = np.asarray(lane, dtype=np.float64)
+        assert not isinstance(given, Slot)
+        values = np.asarray(given, dtype=np.float64)
         if values.ndim == 0 or values.min() == values.max():
             return float(values.flat[0])
         n = len(values)
@@ -96,22 +98,18 @@ class Graph:
         self._kept.append(self.pyo.Pointer(table, self._pointers[n]))
         return self._kept[-1]
 
-    def out(self, sound: Stereo, track: int, gains: tuple[Lane, Lane] = (1.0, 1.0)) -> None:
+    def out(self, sound: Stereo, track: int, gains: Sides = (1.0, 1.0)) -> None:
         """Add a sound, each side with its gain, to a track."""
         for i in (0, 1):
             self._kept.append(self.pyo.Sig(sound[i], mul=self.signal(gains[i])).out(2 * track + i))
 
-    def through(self, effects: Sequence[EffectLanes], sound: Stereo) -> Stereo:
+    def through(self, effects: Sequence[EffectStrip], sound: Stereo) -> Stereo:
         """A sound after a chain of effects."""
-        for lanes in effects:
-            effect = EFFECTS[lanes.effect]
-            controls = effect.controls(lanes.lanes, self._rate)
-            sound = effect.build(*sound, {name: self.signal(lane) for name, lane in controls.items()})
-        if not any(EFFECTS[lanes.effect].rings for lanes in effects):
-            return sound
+        if not any(EFFECTS[strip.effect].rings for strip in effects):
+            return chain(effects, sound, self.signal)
         time = np.arange(self._points) / CONTROL_RATE
         left = np.clip((self._duration - time) / min(_FADE, self._duration / 2), 0.0, 1.0)
-        fade = self.signal(0.5 - 0.5 * np.cos(np.pi * left))
+        sound, fade = chain(effects, sound, self.signal), self.signal(0.5 - 0.5 * np.cos(np.pi * left))
         return self.pyo.Sig(sound[0], mul=fade), self.pyo.Sig(sound[1], mul=fade)
 
     def _throw(self) -> None:
@@ -158,33 +156,19 @@ class Bank(Graph):
         super().__init__(strips.tracks, duration, sample_rate, strips.seed)
         ways = strips.ways
         for i, voice in enumerate(strips.voices.values()):
-            sound = self._voice(voice)
+            strip = voice_strip(voice, self._points, sample_rate)
+            sound = instrument(strip, self.signal)
             if sound is None:
                 continue
-            angle = np.pi / 4 * np.asarray(voice.pan)  # equal power
-            left, right = np.cos(np.pi / 4 + angle), np.cos(np.pi / 4 - angle)
             stereo = (sound, sound)
-            if voice.effects:
+            if strip.effects:
+                left, right = strip.pan
                 sides = self.pyo.Sig(sound, mul=self.signal(left)), self.pyo.Sig(sound, mul=self.signal(right))
-                stereo, left, right = self.through(voice.effects, sides), np.ones(()), np.ones(())
-            for way, gain in ((voice.into, 1.0), *voice.sends.items()):
-                self.out(stereo, ways.index(way), (gain * left, gain * right))
+                stereo = self.through(strip.effects, sides)
+            for way, gains in strip.outs:
+                self.out(stereo, ways.index(way), gains)
             if strips.solos:
-                self.out(stereo, len(ways) + i, (left, right))
-
-    def _voice(self, voice: VoiceLanes) -> Signal | None:
-        pyo, instrument = self.pyo, INSTRUMENTS[voice.instrument]
-        inputs = instrument.controls(voice.lanes, voice.onsets, self._points, self._rate)
-        sample = read_sample(voice.sample) if instrument.needs_sample and voice.sample else None
-        amplitude = self.signal(np.asarray(voice.amplitude) * np.asarray(inputs.pop("makeup", [1.0])[0]))
-        controls = {name: [self.signal(lane) for lane in lanes] for name, lanes in inputs.items()}
-        sounds = instrument.build(controls, sample)
-        if not sounds:
-            return None
-        sound = pyo.Mix(sounds, voices=1, mul=amplitude) if len(sounds) > 1 else pyo.Sig(sounds[0], mul=amplitude)
-        if np.any(voice.taps):
-            sound = pyo.Mix([sound, pyo.ButLP(pyo.Noise(mul=self.signal(voice.taps)), freq=250)], voices=1)
-        return sound
+                self.out(stereo, len(ways) + i, strip.outs[0][1])
 
 
 class Return(Graph):
@@ -192,11 +176,55 @@ class Return(Graph):
 
     def __init__(self, group: GroupLanes, duration: float, sample_rate: int, seed: int) -> None:
         super().__init__(1 + len(group.sends), duration, sample_rate, seed)
-        gain = self.signal(group.gain)
-        sound = self.through(group.effects, (self.pyo.Input(0), self.pyo.Input(1)))
+        strip = group_strip(group, sample_rate)
+        gain = self.signal(strip.gain)
+        sound = self.through(strip.effects, (self.pyo.Input(0), self.pyo.Input(1)))
         sound = self.pyo.Sig(sound[0], mul=gain), self.pyo.Sig(sound[1], mul=gain)
-        for track, level in enumerate((1.0, *group.sends.values())):
-            self.out(sound, track, (level, level))
+        for track, (_, gains) in enumerate(strip.outs):
+            self.out(sound, track, gains)
+
+
+def instrument(strip: VoiceStrip, signal: Callable[[Given], Signal], pieces: Signal | None = None) -> Signal | None:
+    """The mono sound of a voice before its pan.
+
+    Parameters
+    ----------
+    strip : VoiceStrip
+    signal : callable
+        What makes a number or a pyo object of a control.
+    pieces : Signal, optional
+        Live: the sound of the notes or grains of an instrument that is given them one by one.
+
+    Returns
+    -------
+    Signal or None
+        None where nothing sounds.
+    """
+    import pyo64 as pyo
+
+    if pieces is not None:
+        sounds = [pieces]
+    else:
+        made = INSTRUMENTS[strip.instrument]
+        sample = read_sample(strip.sample) if made.needs_sample and strip.sample else None
+        controls = {name: [signal(given) for given in lanes] for name, lanes in strip.controls.items()}
+        sounds = made.build(controls, sample)
+    if not sounds:
+        return None
+    amplitude = signal(strip.amplitude)
+    sound = pyo.Mix(sounds, voices=1, mul=amplitude) if len(sounds) > 1 else pyo.Sig(sounds[0], mul=amplitude)
+    taps = signal(strip.taps)
+    if not silent(taps):
+        sound = pyo.Mix([sound, pyo.ButLP(pyo.Noise(mul=taps), freq=250)], voices=1)
+    return sound
+
+
+def chain(effects: Sequence[EffectStrip], sound: Stereo, signal: Callable[[Given], Signal]) -> Stereo:
+    """A sound after a chain of effects."""
+    for strip in effects:
+        controls = {name: signal(given) for name, given in strip.controls.items()}
+        sound = EFFECTS[strip.effect].build(*sound, controls)
+    return sound
 
 
 def _buffer(of: Any, address: str, shape: tuple[int, ...]) -> NDArray[Any]:

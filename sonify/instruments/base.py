@@ -74,7 +74,7 @@ class Instrument(ABC):
 
     @abstractmethod
     def controls(
-        self, lanes: Mapping[str, Lane], onsets: tuple[Onset, ...], points: int, sample_rate: int
+        self, lanes: Mapping[str, Lane], onsets: tuple[Onset, ...], points: int, sample_rate: int, first: int = 0
     ) -> dict[str, list[Lane]]:
         """Values of the synthesis graph's inputs.
 
@@ -88,6 +88,8 @@ class Instrument(ABC):
             Length of a lane at `CONTROL_RATE`.
         sample_rate : int
             Of the audio, in hertz: nothing may sound above half of it.
+        first : int
+            Point of the piece at which the lanes begin: 0 but for windows of a live performance.
 
         Returns
         -------

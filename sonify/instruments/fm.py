@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -43,7 +44,7 @@ class Fm(Instrument):
     )
 
     def controls(
-        self, lanes: Mapping[str, Lane], onsets: tuple[Onset, ...], points: int, sample_rate: int
+        self, lanes: Mapping[str, Lane], onsets: tuple[Onset, ...], points: int, sample_rate: int, first: int = 0
     ) -> dict[str, list[Lane]]:
         """Frequency and weight of every sideband, and the gain that keeps them equally loud."""
         f0, ratio, index = (np.asarray(lanes[name]) for name in ("pitch", "ratio", "index"))
@@ -68,18 +69,23 @@ class Fm(Instrument):
 
 def _sidebands(ratio: Floats, index: Floats) -> list[tuple[Floats, Floats]]:
     """Multiple of the pitch, below 0 for what comes back inverted, and weight; equals are one if the ratio rests."""
-    from scipy.special import jv
-
-    grid = np.linspace(0.0, _INDEX, 1001)
     met: dict[float, tuple[Floats, Floats]] = {}
     for n in range(-_SIDEBANDS, _SIDEBANDS + 1):
-        curve = jv(n, grid)
-        if n and np.abs(np.interp(index, grid, curve)).max() < 1e-4:
+        multiple, weight = 1.0 + n * ratio, np.interp(index, *_bessel(n))
+        if n and np.abs(weight).max() < 1e-4:
             continue
-        multiple, weight = 1.0 + n * ratio, np.interp(index, grid, curve)
         if ratio.ndim:
             met[n] = multiple, weight
             continue
         place = round(abs(float(multiple)), 9)
         met[place] = np.abs(multiple), np.sign(multiple) * weight + (met[place][1] if place in met else 0.0)
     return list(met.values())
+
+
+@cache
+def _bessel(n: int) -> tuple[Floats, Floats]:
+    """Indices, and J_n of them."""
+    from scipy.special import jv
+
+    grid = np.linspace(0.0, _INDEX, 1001)
+    return grid, np.asarray(jv(n, grid))

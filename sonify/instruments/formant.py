@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -81,10 +82,10 @@ class Formant(Instrument):
     )
 
     def controls(
-        self, lanes: Mapping[str, Lane], onsets: tuple[Onset, ...], points: int, sample_rate: int
+        self, lanes: Mapping[str, Lane], onsets: tuple[Onset, ...], points: int, sample_rate: int, first: int = 0
     ) -> dict[str, list[Lane]]:
         """Pitches of the singers, gains of their waves and their breath; place, sharpness and gain of the formants."""
-        time = np.arange(points) / CONTROL_RATE
+        time = np.arange(first, first + points) / CONTROL_RATE
         f0, vowel, breath, spread, vibrato = (
             np.asarray(lanes[n]) for n in ("pitch", "vowel", "breath", "spread", "vibrato")
         )
@@ -97,7 +98,7 @@ class Formant(Instrument):
         whispered = np.sqrt(breath * sample_rate) * _gain(f0, vowel, _whispered, 0.04)
         sources = [w * voiced for w in _waves(f0)] + [whispered]
         *waves, whisper = (np.broadcast_to(gain, points).copy() for gain in sources)
-        for gain in (*waves, whisper):
+        for gain in (*waves, whisper) if not first else ():
             gain[0] = 0.0  # a filter takes its first sample for its past, and would ring with it
         centre, width, level = _formants(f0, vowel)
         return {
@@ -168,14 +169,22 @@ def _gain(f0: Floats, vowel: Floats, power: Callable[[Floats, Floats], Floats], 
     """
     from scipy.ndimage import map_coordinates
 
-    low, high, first, last = f0.min(), f0.max(), vowel.min(), vowel.max()
+    low, high, first, last = (float(edge) for edge in (f0.min(), f0.max(), vowel.min(), vowel.max()))
+    pitches, vowels, heard = _heard(power, low, high, first, last, step)
+    x = np.log(f0 / low) / max(np.log(high / low), 1e-9) * (pitches - 1)
+    y = (vowel - first) / max(last - first, 1e-9) * (vowels - 1)
+    found = map_coordinates(heard, np.stack(np.broadcast_arrays(x, y)).reshape(2, -1), order=1, mode="nearest")
+    return np.asarray(np.exp(-0.5 * found).reshape(np.broadcast_shapes(f0.shape, vowel.shape)))
+
+
+@lru_cache(maxsize=32)
+def _heard(
+    power: Callable[[Floats, Floats], Floats], low: float, high: float, first: float, last: float, step: float
+) -> tuple[int, int, Floats]:
+    """Numbers of pitches and of vowels, and the logarithm of the power that is heard of each, [pitches, vowels]."""
     pitches = np.geomspace(low, high, 2 + int(np.log(high / low) / step))
     vowels = np.linspace(first, last, 2 + int((last - first) * 32))
-    heard = power(pitches[:, None], vowels[None])
-    x = np.log(f0 / low) / max(np.log(high / low), 1e-9) * (len(pitches) - 1)
-    y = (vowel - first) / max(last - first, 1e-9) * (len(vowels) - 1)
-    found = map_coordinates(np.log(heard), np.stack(np.broadcast_arrays(x, y)).reshape(2, -1), order=1, mode="nearest")
-    return np.asarray(np.exp(-0.5 * found).reshape(np.broadcast_shapes(f0.shape, vowel.shape)))
+    return len(pitches), len(vowels), np.log(power(pitches[:, None], vowels[None]))
 
 
 def _voiced(f0: Floats, vowel: Floats) -> Floats:

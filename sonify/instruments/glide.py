@@ -23,7 +23,7 @@ class Glide(Instrument):
     )
 
     def controls(
-        self, lanes: Mapping[str, Lane], onsets: tuple[Onset, ...], points: int, sample_rate: int
+        self, lanes: Mapping[str, Lane], onsets: tuple[Onset, ...], points: int, sample_rate: int, first: int = 0
     ) -> dict[str, list[Lane]]:
         """The pitch, the weight of each harmonic, and the gain that keeps them equally loud."""
         f0, b = (np.asarray(lanes[name]) for name in ("pitch", "brightness"))

@@ -25,7 +25,7 @@ class Noise(Instrument):
     )
 
     def controls(
-        self, lanes: Mapping[str, Lane], onsets: tuple[Onset, ...], points: int, sample_rate: int
+        self, lanes: Mapping[str, Lane], onsets: tuple[Onset, ...], points: int, sample_rate: int, first: int = 0
     ) -> dict[str, list[Lane]]:
         """Centre, Q, and the gain that makes up for the power outside the band."""
         centre = np.minimum(lanes["pitch"], 0.45 * sample_rate)
@@ -34,7 +34,8 @@ class Noise(Instrument):
         # Noise bandwidth of two equal resonators in series is pi/4 of one's -3 dB width; white noise has power 1/3.
         passed = np.minimum(np.pi / 4 * centre / q / (sample_rate / 2), 1.0) / 3
         gain = np.broadcast_to(np.sqrt(0.5 / passed), points).copy()
-        gain[0] = 0.0  # a filter takes its first sample for its past, and would ring with it
+        if not first:
+            gain[0] = 0.0  # a filter takes its first sample for its past, and would ring with it
         return {"centre": [centre], "q": [q], "gain": [gain]}
 
     def build(self, controls: Mapping[str, list[Signal]], sample: Sample | None = None) -> list[Signal]:

@@ -21,18 +21,31 @@ Floats = NDArray[np.float64]
 #: Hertz up to which a note has partials: a beginning with more above 12 kHz is a click to whoever measures.
 HIGHEST = 10_500.0
 #: Seconds in which a note is damped.
-_DAMPED = 0.015
+DAMPED = 0.015
 
 
-class Notes(Instrument):
+class Pieces(Instrument):
+    """An instrument whose sound is a sum of pieces, each computed sample by sample: notes, or grains.
+
+    Live there is no table: a piece is computed when it is known, and added to the block that it falls into.
+    """
+
+    #: Whether striking the same pitch again ends what still rings of it, as on a string or a skin.
+    damped: ClassVar[bool] = False
+
+    @abstractmethod
+    def note(self, values: Mapping[str, float], index: int, sample_rate: int, sample: Sample | None) -> Floats:
+        """Samples of one piece at full strength; `index` counts the voice's pieces, for what is random."""
+
+
+class Notes(Pieces):
     """An event instrument that gives the samples of one note at a time."""
 
     on_events = True
-    #: Whether striking the same pitch again ends what still rings of it, as on a string or a skin.
-    damped: ClassVar[bool] = True
+    damped = True
 
     def controls(
-        self, lanes: Mapping[str, Lane], onsets: tuple[Onset, ...], points: int, sample_rate: int
+        self, lanes: Mapping[str, Lane], onsets: tuple[Onset, ...], points: int, sample_rate: int, first: int = 0
     ) -> dict[str, list[Lane]]:
         """Numbers alone: the sample rate, the duration, and of each note its time and its values."""
         names = (*self.parameters, "velocity")
@@ -53,14 +66,10 @@ class Notes(Instrument):
         def sound(i: int) -> Floats:
             samples = self.note(notes[i], i, rate, sample)
             if (length := round(min(ends[i] - controls["time"][i], duration) * rate)) < len(samples):
-                samples = samples[:length] * fades(length, 0, round(_DAMPED * rate))
-            return np.asarray(notes[i]["velocity"] * 10 ** (notes[i]["level"] / 20) * samples)
+                samples = samples[:length] * fades(length, 0, round(DAMPED * rate))
+            return strength(notes[i]) * samples
 
         return table(((time, sound(i)) for i, time in enumerate(controls["time"])), duration, rate)
-
-    @abstractmethod
-    def note(self, values: Mapping[str, float], index: int, sample_rate: int, sample: Sample | None) -> Floats:
-        """Samples of one note at full strength; `index` counts the voice's notes, for what is random."""
 
 
 def _ends(times: list[float], pitches: list[float]) -> list[float]:
@@ -70,6 +79,11 @@ def _ends(times: list[float], pitches: list[float]) -> list[float]:
         ends[i] = following.get(pitches[i], np.inf)
         following[pitches[i]] = times[i]
     return ends
+
+
+def strength(values: Mapping[str, float]) -> float:
+    """Linear gain of a note, or of a grain, which has neither velocity nor level."""
+    return float(values.get("velocity", 1.0) * 10 ** (values.get("level", 0.0) / 20))
 
 
 def table(sounds: Iterable[tuple[float, Floats]], duration: float, sample_rate: int) -> list[Signal]:

@@ -41,10 +41,10 @@ class Pad(Instrument):
     steady = declare(replace(parameters["spread"], range=(0.0, 0.0), default=0.0))
 
     def controls(
-        self, lanes: Mapping[str, Lane], onsets: tuple[Onset, ...], points: int, sample_rate: int
+        self, lanes: Mapping[str, Lane], onsets: tuple[Onset, ...], points: int, sample_rate: int, first: int = 0
     ) -> dict[str, list[Lane]]:
         """The pitch of each player, and the weights and gain of the harmonics that they share."""
-        time = np.arange(points) / CONTROL_RATE
+        time = np.arange(first, first + points) / CONTROL_RATE
         f0 = np.asarray(lanes["pitch"])
         drifts = [np.sin(2 * np.pi * (rate * time + phase)) for rate, phase in _PLAYERS]
         series = [k * f0 for k in range(1, _HARMONICS + 1)]

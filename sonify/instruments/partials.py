@@ -36,7 +36,7 @@ class Partials(Instrument):
     steady = declare(replace(parameters["detune"], range=(-0.25, 10.0)))
 
     def controls(
-        self, lanes: Mapping[str, Lane], onsets: tuple[Onset, ...], points: int, sample_rate: int
+        self, lanes: Mapping[str, Lane], onsets: tuple[Onset, ...], points: int, sample_rate: int, first: int = 0
     ) -> dict[str, list[Lane]]:
         """Pitch of the fundamental and of the series that its overtones belong to, all weights, and one gain."""
         f0, detune, beside, cutoff = (np.asarray(lanes[n]) for n in ("pitch", "detune", "beside", "cutoff"))
