@@ -36,7 +36,7 @@ class Spectrogram(Timeline):
 
         assert isinstance(made, np.ndarray)
         colours = cividis(1 - made / FLOOR).astype(np.uint32)
-        pixels = colours[..., 0] << 16 | colours[..., 1] << 8 | colours[..., 2]
+        pixels = np.asarray(colours[..., 0] << 16 | colours[..., 1] << 8 | colours[..., 2], dtype=np.uint32)
         fore, back = pixels[0::2].copy(), pixels[1::2].copy()
         text = np.full(fore.shape, "▀")
         for label, hertz in _NAMED.items() if columns > 40 and rows >= 4 else ():

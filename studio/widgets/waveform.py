@@ -79,7 +79,7 @@ def lane(
     first = np.arange(rows)[:, None] * 8  # eighths above a row
 
     def within(edge: NDArray[np.int64]) -> NDArray[np.int64]:
-        return np.clip(edge - first, 0, 8)
+        return np.asarray(np.clip(edge - first, 0, 8), dtype=np.int64)
 
     a, b, ca, cb = within(top), within(bottom), within(core_top), within(core_bottom)
     filled, core = b - a, np.maximum(cb - ca, 0)
