@@ -8,7 +8,7 @@ what happened; so the same code leads a performance and finds, from what was rec
 from __future__ import annotations
 
 import math
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -273,7 +273,21 @@ def shortened(piece: Piece, seconds: float) -> Piece:
             if less and isinstance(span.section.tempo, tuple):
                 less["tempo"] = (span.section.tempo[0], form.tempi.tempo(end))
             sections.append(span.section.model_copy(update=less))
-    return piece.with_values({"sections": [s.model_dump(exclude_none=True) for s in sections]})
+    return of_sections(piece, sections)
+
+
+def of_sections(piece: Piece, sections: Sequence[Section]) -> Piece:
+    """The piece with other sections, and the pictures that are seen in them."""
+    names = [section.name for section in sections]
+    tiles = []
+    for tile in piece.picture.tiles:
+        left = [name for name in tile.sections if name in names]
+        if left or not tile.sections:
+            tiles.append(tile.model_dump(exclude={"beside"}) | {"sections": left})
+    changes: dict[str, Any] = {"sections": [s.model_dump(exclude_none=True) for s in sections]}
+    if any(tile.sections for tile in piece.picture.tiles):
+        changes["picture"] = {**tiles[0], "beside": tiles[1:]} if tiles else {}
+    return piece.with_values(changes)
 
 
 def stopped(piece: Piece, number: int, bars: float) -> Piece:
@@ -291,7 +305,7 @@ def stopped(piece: Piece, number: int, bars: float) -> Piece:
         sections[-1] = last.model_copy(update=less)
     if not piece.sections or sections == list(piece.form):
         return piece
-    return piece.with_values({"sections": [s.model_dump(exclude_none=True) for s in sections]})
+    return of_sections(piece, sections)
 
 
 def reported(

@@ -78,12 +78,27 @@ class Master(Model):
     tail: float = Field(default=1.0, ge=0, le=30, description="seconds after the last tick")
 
 
+class Ground(Model):
+    """What a picture is drawn on instead of black: a video, bent by the gradients of the picture's part.
+
+    ``shift`` moves the three colours apart, each by one partial gradient; ``bubbles`` are discs, one for every note,
+    in which pixels are displaced: as published (``code``), or by no more than the gradient's size (``robust``).
+    """
+
+    video: Name = Field(description="a part whose source is a video")
+    effect: Literal["none", "shift", "bubbles"] = "none"
+    preset: Literal["robust", "code"] = "robust"
+    notes: Name | None = Field(default=None, description="part whose notes make bubbles; default: the picture's own")
+
+
 class Picture(Model):
     """How a part is drawn: a view (see ``descant pieces NAME``) and the options of that view."""
 
     view: str = "plots"
     part: str | None = Field(default=None, description="default: the first")
     options: dict[str, Any] = Field(default_factory=dict)
+    sections: tuple[str, ...] = Field(default=(), description="sections in which it is seen; default: all")
+    ground: Ground | None = Field(default=None, description="default: black")
     beside: tuple[Picture, ...] = Field(default=(), max_length=15, description="further pictures, in one frame with it")
 
     @property
@@ -137,9 +152,15 @@ class Piece(Model):
     @model_validator(mode="after")
     def _holds_together(self) -> Piece:
         check_form(self)
+        sections = [section.name for section in self.form]
         for tile in self.picture.tiles:
-            if tile.part is not None and tile.part not in self.parts:
-                raise ValueError(f"picture names part {tile.part!r}{nearest(tile.part, self.parts)}")
+            ground = (tile.ground.video, tile.ground.notes) if tile.ground else ()
+            for part in (tile.part, *ground):
+                if part is not None and part not in self.parts:
+                    raise ValueError(f"picture names part {part!r}{nearest(part, self.parts)}")
+            for section in tile.sections:
+                if section not in sections:
+                    raise ValueError(f"picture names section {section!r}{nearest(section, sections)}")
         return self
 
     @property

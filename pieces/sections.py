@@ -127,7 +127,8 @@ class Section(Model):
     """A stretch of the form.
 
     Without `bars` it lasts until its parts are over; with `until` it ends on the first bar line (or beat) after that
-    event, or after its part is over, and after `bars` at the latest.
+    event, or after its part is over, and after `bars` at the latest. The event ``ended`` of any part ends it likewise,
+    and the piece with it.
     """
 
     name: str = Field(min_length=1)

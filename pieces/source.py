@@ -26,6 +26,8 @@ BUILT_IN: dict[str, str] = {
     "landscape": "pieces.weights.landscape:Landscape",
     "series": "pieces.series:Series",
     "recording": "pieces.recording:Recording",
+    "keys": "pieces.keys:Keys",
+    "video": "pieces.video:Video",
 }
 
 

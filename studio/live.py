@@ -12,10 +12,12 @@ from numpy.typing import NDArray
 
 from pieces.form import Stretch
 from pieces.piece import PieceError
+from pieces.sections import Section
 from pieces.signals import DescantError, Event, FrameBlock
 from pieces.source import nearest
 from studio.performance import Performance
 from studio.plan import Plan
+from studio.prompt import SOFT, Prompter, Roll, check_heard, heard_as
 
 if TYPE_CHECKING:
     from sonify.clock import ClockFollower
@@ -46,6 +48,12 @@ class Hall:
         MIDI controller number → ``(part, control)``.
     notice : callable
         Told in one line what came in and could not be used.
+    grain : float
+        Most beats that are performed at once.
+    roll : Roll, optional
+        Notes of a file; when they are over, so is a piece that listens to ``end``.
+    played : bool
+        Whether there is a performer, so that nothing is to be played by itself before the first note.
     """
 
     plan: Plan
@@ -56,8 +64,11 @@ class Hall:
     controllers: Mapping[int, tuple[str, str]] = field(default_factory=dict)
     notice: Callable[[str], None] = lambda line: None
     grain: float = 0.25
+    roll: Roll | None = None
+    played: bool = False
 
     def __post_init__(self) -> None:
+        self._prompter = Prompter()
         self._began: float | None = None
         self._stopped = False
         self._lanes = _LiveLanes(self.plan)
@@ -65,18 +76,24 @@ class Hall:
 
     def wait(self, stretch: Stretch, performances: Mapping[str, Performance]) -> None:
         """Wait for the time of a stretch; Ctrl-C ends a piece that has no written end, and keeps the take whole."""
+        if stretch.beat == 0 and self.played:
+            self._prompter.everybody("await", performances)
         try:
             self._wait(stretch)
+            if self.roll is not None and stretch.seconds >= self.roll.over and not self._stopped:
+                self._stopped = self._prompter.everybody("end", performances)
         except KeyboardInterrupt:
-            if self.plan.piece.sections:
-                raise
             self._stopped = True
-            for performance in performances.values():
-                performance.stop()
+            if not self._prompter.everybody("end", performances):
+                if self.plan.piece.sections:
+                    raise
+                for performance in performances.values():
+                    performance.stop()
         self._look_after_port()
-        for event in self.inbox.drain():
+        due = self.roll.due(stretch.seconds) if self.roll is not None else []
+        for event in (*due, *self.inbox.drain()):
             try:
-                self._give(event, performances)
+                self._give(event, stretch.section, performances)
             except DescantError as error:
                 self.notice(str(error))
 
@@ -112,22 +129,20 @@ class Hall:
             for i in range(block.ticks):
                 self.out.voice(voice, {name: float(values[i]) for name, values in lanes.items()}, at=now + i / rate)
 
-    def _give(self, event: TimedEvent, performances: Mapping[str, Performance]) -> None:
+    def _give(self, event: TimedEvent, section: Section, performances: Mapping[str, Performance]) -> None:
         if event.kind == "set":
             part, control = str(event.data.get("part")), str(event.data.get("control"))
             if part not in performances:
                 raise PieceError(f"set {part}/{control}: no part {part!r}{nearest(part, performances)}")
             performances[part].set(control, event.data.get("value"))
-        elif event.kind == "control":
+        elif event.kind == "control" and (event.data["cc"] in self.controllers or event.data["cc"] != SOFT):
             if (target := self.controllers.get(int(event.data["cc"]))) is not None:
                 part, control = target
                 declared = next(c for c in performances[part].source.controls if c.name == control)
                 performances[part].set(control, declared.value(float(event.data["value"])))
         else:
             kind, data = heard_as(event)
-            for performance in performances.values():
-                if kind in performance.source.listens:
-                    performance.send(kind, data)
+            self._prompter.give(kind, data, section, performances)
 
 
 class _LiveLanes:
@@ -157,14 +172,6 @@ class _LiveLanes:
         return found
 
 
-def heard_as(event: TimedEvent) -> tuple[str, dict[str, Any]]:
-    """An event as sources know it: a key let go is a note of velocity 0."""
-    if event.kind in ("note", "note_off"):
-        velocity = 0.0 if event.kind == "note_off" else float(event.data["velocity"])
-        return "note", {"midi": int(event.data["midi"]), "velocity": velocity}
-    return event.kind, dict(event.data)
-
-
 def script(plan: Plan, events: Sequence[TimedEvent]) -> dict[str, list[Event]]:
     """Events of a file as they are given to the parts that listen to them, at their ticks.
 
@@ -180,9 +187,7 @@ def script(plan: Plan, events: Sequence[TimedEvent]) -> dict[str, list[Event]]:
             if kind in player.source.listens:
                 tick = round(event.seconds * plan.piece.rate(part))
                 given.setdefault(part, []).append(Event(tick, kind, data, given=True))
-    if not given:
-        listens = sorted({kind for player in plan.players.values() for kind in player.source.listens})
-        raise PieceError(f"{plan.name}: none of the {len(events)} events is for it: it listens to {listens or 'none'}")
+    check_heard(plan.name, events, [kind for player in plan.players.values() for kind in player.source.listens])
     return given
 
 

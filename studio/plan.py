@@ -178,6 +178,10 @@ def check_channels(name: str, piece: Piece, score: Score, channels: Mapping[str,
             for option in tile.options:
                 if option not in view.options:
                     raise PieceError(f"view {view.name!r} has no option {option!r}{nearest(option, view.options)}")
+            if tile.ground and "media_time" not in known[tile.ground.video]:
+                raise PieceError(f"picture ground: part {tile.ground.video!r} is no video: its source must be 'video'")
+            if tile.ground and tile.ground.effect != "none" and not any(n.startswith("gradient_") for n in known[part]):
+                raise PieceError(f"picture ground: effect {tile.ground.effect!r} goes by gradients; {part} has none")
         for section in piece.sections:
             named = [(p, w.channel) for p, w in section.warp.items() if w.channel is not None]
             followed = [c.channel for c in section.controls.values() if isinstance(c, Coupling)]

@@ -44,6 +44,7 @@ class Cubics(Fitting):
     listens = {
         "note": "midi below 48 poses a new target; from 48 up the note plays, and trains until velocity 0",
         "new_target": "poses a new target",
+        "await": "it is going to be played, and waits for notes",
     }
     emits = {
         "new_target": "target and learned coefficients are drawn anew; target counts them",

@@ -14,6 +14,7 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from pieces.keys import note
 from pieces.signals import Channel, Control, Event, FrameBlock, Value
 from pieces.source import Source, SourceError
 
@@ -78,8 +79,9 @@ class Fitting(Source):
     A tick emits the state it finds, then makes `steps_per_tick` gradient steps, so that the loss at a tick belongs to
     the parameters at that tick. Headless the source plays by itself: a target that has converged, or run away to Inf
     and NaN (which come out as they are), goes on for `rest` ticks; then the next is posed, and after `targets` of them
-    the source is over. From the first ``note`` on it is played: it poses nothing by itself, is never over, and makes
-    steps only while a note is held (pressed by a velocity above 0, released by 0); otherwise its ticks hold.
+    the source is over. From the first ``note`` (or ``await``) on it is played: it poses nothing by itself, is never
+    over, and makes steps only while a note is held (pressed by a velocity above 0, released by 0); otherwise its ticks
+    hold.
 
     Events in a block are those that the source emits; the performance keeps those it sends.
     """
@@ -145,8 +147,10 @@ class Fitting(Source):
         for event in events:
             if event.kind == "new_target":
                 asked = True
+            elif event.kind == "await":
+                counts["played"] = 1
             elif event.kind == "note":
-                midi, velocity = _note(event)
+                midi, velocity = note(event)
                 counts["played"] = 1
                 if velocity > 0:
                     asked |= midi < self.split and self._may_pose(controls)
@@ -248,11 +252,3 @@ class Fitting(Source):
         except (ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
             raise SourceError(f"not a snapshot of {self.name} ({len(state)} bytes): {error}") from error
         self._random, self._arrays, self._counts = np.random.Generator(random), arrays, counts
-
-
-def _note(event: Event) -> tuple[int, float]:
-    """Key and velocity of a ``note``."""
-    midi, velocity = event.data.get("midi"), event.data.get("velocity", 1.0)
-    if not isinstance(midi, int) or not 0 <= midi <= 127 or not isinstance(velocity, int | float):
-        raise SourceError(f"note {dict(event.data)}: it needs midi, a whole number from 0 to 127, and velocity, 0 to 1")
-    return midi, float(velocity)

@@ -55,6 +55,7 @@ class Knots(Fitting):
     listens = {
         "note": "midi below 60 (the left hand) poses a knot, at most one in `gap` ticks; all train until velocity 0",
         "new_target": "poses a new knot",
+        "await": "it is going to be played, and waits for notes",
     }
     emits = {
         "new_target": "frequencies, target and learned phases are drawn anew; target counts them",

@@ -67,7 +67,7 @@ def compose(
     planned = plan(piece, _lengthened(found.with_controls(_settings(settings)), ticks, duration), base)
     formats = ("wav", "png", "mp4") if video else ("wav", "png")
     retention: Retention = "scratch" if scratch else "kept"
-    more: dict[str, Any] = {"legend": legend, "marks": marks, "given": _script(planned, midi) if midi else None}
+    more: dict[str, Any] = {"legend": legend, "marks": marks, **(_played(planned, midi) if midi else {})}
     perform_plan(context, planned, seed, out, formats, stems=stems, **more, retention=retention, quiet=quiet)
 
 
@@ -123,11 +123,15 @@ def perform_plan(
         click.echo(take_id if quiet else take_files(archive, take_id, written))
 
 
-def _script(planned: Plan, midi: Path) -> Given:
+def _played(planned: Plan, midi: Path) -> dict[str, Any]:
+    """How the notes of a file reach the parts: at their ticks, or, where parts come and go, at their time."""
     from sonify.midi_in import read_midi
     from studio.live import script
+    from studio.prompt import Script
 
-    return script(planned, read_midi(midi))
+    events = read_midi(midi)
+    given = script(planned, events)
+    return {"stage": Script(planned.piece, events)} if planned.piece.sections else {"given": given}
 
 
 def _settings(settings: tuple[str, ...]) -> dict[str, Any]:

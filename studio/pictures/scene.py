@@ -1,25 +1,42 @@
-"""The picture of a piece: one view, or several side by side, each of a part in the time of the piece."""
+"""The picture of a piece: one view, or several side by side, each of a part in the time of the piece.
+
+Which of them are seen may change with the section; each may be drawn on black or on a video.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from bisect import bisect_right
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from pieces.arrange import Layout
+from pieces.arrange import Layout, Sounding
 from pieces.piece import Picture
 from pieces.signals import Frames
 from studio.pictures.canvas import GROUND, Pixels
 from studio.pictures.draw import Prepared, check_size, prepare
+from studio.pictures.grounds import Backdrop, over
+from studio.pictures.video import Moving
 from studio.pictures.view import PictureError
 
 
 @dataclass(frozen=True)
 class _Tile:
-    prepared: Prepared
+    """A picture of a part; nothing of one that made no tick. `sections` are those in which it is seen, none: all."""
+
+    prepared: Prepared | None
     layout: Layout
+    sections: tuple[str, ...]
+    backdrop: Backdrop | None
+
+    def draw(self, seconds: float, width: int, height: int) -> Pixels | None:
+        ground = self.backdrop.draw(seconds, width, height) if self.backdrop else None
+        if self.prepared is None:
+            return ground
+        drawn = self.prepared.draw(self.layout.tick(seconds), width, height)
+        return drawn if ground is None else over(ground, drawn)
 
 
 class Scene:
@@ -34,6 +51,10 @@ class Scene:
         Every part in the time of the piece.
     duration : float
         Of the piece, in seconds.
+    sections : sequence of Sounding
+        For pictures that are seen in some sections only.
+    videos : mapping of str to Moving
+        The moving pictures of parts that pictures are drawn on.
 
     Raises
     ------
@@ -42,34 +63,49 @@ class Scene:
     """
 
     def __init__(
-        self, picture: Picture, recorded: Mapping[str, Frames], layouts: Mapping[str, Layout], duration: float
+        self,
+        picture: Picture,
+        recorded: Mapping[str, Frames],
+        layouts: Mapping[str, Layout],
+        duration: float,
+        sections: Sequence[Sounding] = (),
+        videos: Mapping[str, Moving] | None = None,
     ) -> None:
         first = next(iter(recorded))
         self.duration = duration
-        self._tiles: list[_Tile | None] = []
+        self._sections = [(s.seconds[0], s.section.name) for s in sections]
+        self._tiles: list[_Tile] = []
         for tile in picture.tiles:
             part = tile.part or first
             empty = len(picture.tiles) > 1 and not recorded[part].ticks
-            drawn = None if empty else _Tile(prepare(tile.view, recorded[part], tile.options), layouts[part])
-            self._tiles.append(drawn)
-        self._columns = math.ceil(math.sqrt(len(self._tiles)))
+            drawn = None if empty else prepare(tile.view, recorded[part], tile.options)
+            ground = Backdrop.of(tile.ground, part, recorded, layouts, videos or {}) if tile.ground else None
+            self._tiles.append(_Tile(drawn, layouts[part], tile.sections, ground))
 
     def draw(self, seconds: float, width: int, height: int) -> Pixels:
         """The picture at a time: RGB, uint8 ``[height, width, 3]``."""
         check_size(width, height)
-        rows = math.ceil(len(self._tiles) / self._columns)
+        tiles = self._seen(seconds)
+        columns = math.ceil(math.sqrt(len(tiles)))
+        rows = math.ceil(len(tiles) / columns) if columns else 0
         canvas = np.empty((height, width, 3), dtype=np.uint8)
         canvas[:] = GROUND
-        for k, tile in enumerate(self._tiles):
-            row, column = divmod(k, self._columns)
-            last = row == rows - 1
-            across = len(self._tiles) - row * self._columns if last else self._columns
+        for k, tile in enumerate(tiles):
+            row, column = divmod(k, columns)
+            across = len(tiles) - row * columns if row == rows - 1 else columns
             top, bottom = row * height // rows, (row + 1) * height // rows
             left, right = column * width // across, (column + 1) * width // across
-            if tile is not None and (len(self._tiles) == 1 or seconds >= tile.layout.begins):
-                drawn = tile.prepared.draw(tile.layout.tick(seconds), right - left, bottom - top)
-                canvas[top:bottom, left:right] = drawn
+            if len(tiles) == 1 or seconds >= tile.layout.begins:
+                drawn = tile.draw(seconds, right - left, bottom - top)
+                if drawn is not None:
+                    canvas[top:bottom, left:right] = drawn
         return canvas
+
+    def _seen(self, seconds: float) -> list[_Tile]:
+        """The pictures of the section that is heard at a time."""
+        at = bisect_right([begins for begins, _ in self._sections], seconds + 1e-9)
+        name = self._sections[max(at - 1, 0)][1] if self._sections else None
+        return [tile for tile in self._tiles if not tile.sections or name is None or name in tile.sections]
 
     def film(self, fps: float, width: int, height: int) -> Iterator[Pixels]:
         """The pictures of a film: picture k shows the time ``k / fps``; there are ``ceil(duration * fps)`` of them."""

@@ -1,0 +1,116 @@
+"""What a picture is drawn on: a video that its part's gradients bend, and the picture laid over it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pieces.arrange import Layout
+from pieces.piece import Ground
+from pieces.signals import Event, Frames
+from studio.pictures.bubbles import blown, bubbled
+from studio.pictures.canvas import GROUND, Pixels
+from studio.pictures.shift import REACH, shifted
+from studio.pictures.video import Moving
+from studio.pictures.view import PictureError
+
+#: Width of a picture in which a pixel is one of those that the effects count in.
+_WIDTH = 640
+
+
+@dataclass(frozen=True)
+class Backdrop:
+    """A video in the time of a piece, as a performance bends it.
+
+    Attributes
+    ----------
+    ground : Ground
+    video : Moving
+    times : ndarray
+        Media time (s) of every recorded tick of the video's part.
+    clock, fitted : Layout
+        The video's part, and the part whose gradients bend it, in the time of the piece.
+    gradients : ndarray
+        ``[ticks, parameters]``.
+    notes : tuple of (float, Event)
+        When each note was struck, in seconds of the piece.
+    """
+
+    ground: Ground
+    video: Moving
+    times: NDArray[np.float64]
+    clock: Layout
+    fitted: Layout
+    gradients: NDArray[np.float64]
+    notes: tuple[tuple[float, Event], ...]
+
+    @classmethod
+    def of(
+        cls,
+        ground: Ground,
+        part: str,
+        recorded: Mapping[str, Frames],
+        layouts: Mapping[str, Layout],
+        videos: Mapping[str, Moving],
+    ) -> Backdrop:
+        """The ground of a picture of `part`.
+
+        Raises
+        ------
+        PictureError
+            If the ground's part is no video.
+        """
+        if ground.video not in videos or "media_time" not in recorded[ground.video].arrays:
+            raise PictureError(f"picture ground: part {ground.video!r} is no video: its source must be 'video'")
+        partial = [n for n in recorded[part].arrays if n.startswith("gradient_") and n != "gradient_norm"]
+        columns = [np.asarray(recorded[part].arrays[n], dtype=np.float64) for n in partial]
+        return cls(
+            ground,
+            videos[ground.video],
+            recorded[ground.video].arrays["media_time"],
+            layouts[ground.video],
+            layouts[part],
+            np.stack(columns, axis=1) if columns else np.zeros((recorded[part].ticks, 1)),
+            tuple(struck(recorded[ground.notes or part], layouts[ground.notes or part])),
+        )
+
+    def draw(self, seconds: float, width: int, height: int) -> Pixels:
+        """The bent video at a time, RGB uint8 ``[height, width, 3]``."""
+        media = float(self.times[int(self.clock.tick(seconds))]) if len(self.times) else 0.0
+        image = self.video.picture(media, width, height)
+        gradients = self.gradients[int(self.fitted.tick(seconds))].tolist() if len(self.gradients) else [0.0]
+        unit = width / _WIDTH
+        if self.ground.effect == "shift":
+            return shifted(image, gradients, REACH * unit)
+        if self.ground.effect == "bubbles":
+            return bubbled(image, blown(self.notes, seconds, width, height), gradients, self.ground.preset, unit)
+        return image
+
+
+def struck(recorded: Frames, layout: Layout) -> list[tuple[float, Event]]:
+    """Every note that was struck, with its time in the piece."""
+    notes = tuple(e for e in recorded.of_kind("note") if float(e.data.get("velocity", 1.0)) > 0)
+    laid = layout.lay(Frames({}, notes, recorded.rate, recorded.ticks))
+    times = np.append(laid.starts, laid.duration)
+    return [(float(times[e.tick]), e) for e in laid.events]
+
+
+def over(image: Pixels, drawn: Pixels) -> Pixels:
+    """A picture that was drawn on near-black laid over another one, which is left as it is where nothing was drawn."""
+    ground = np.array(GROUND, dtype=np.uint8)
+    strength = (drawn - np.minimum(drawn, ground)).max(axis=2)
+    rows, columns = np.flatnonzero(strength.any(axis=1)), np.flatnonzero(strength.any(axis=0))
+    found = image.copy()
+    if rows.size:
+        box = (slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1))
+        alpha = _ALPHA[strength[box]][..., None]
+        below = found[box]
+        below += (((drawn[box].astype(np.int32) - below) * alpha) >> 8).astype(np.uint8)
+    return found
+
+
+#: Opacity, of 256, by how far a pixel is from the ground: strokes cover, their glow lets through.
+_ALPHA = np.minimum(np.arange(256) * 2, 256).astype(np.int32)
