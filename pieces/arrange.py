@@ -16,7 +16,7 @@ from pieces.form import Form, Span, lead
 from pieces.metre import TempoMap
 from pieces.piece import Piece
 from pieces.sections import Section, Warp
-from pieces.signals import Event, Frames
+from pieces.signals import Array, Event, Frames
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -86,6 +86,13 @@ class Sounding:
 
     section: Section
     seconds: tuple[float, float]
+    beats: tuple[float, float]
+
+    @classmethod
+    def of(cls, section: Section, seconds: tuple[float, float], tempi: TempoMap) -> Sounding:
+        """A section from a time to another."""
+        first, last = tempi.beats(np.array(seconds))
+        return cls(section, seconds, (float(first), float(last)))
 
 
 @dataclass(frozen=True)
@@ -125,7 +132,7 @@ class Arrangement:
         tempi = TempoMap()
         tempi.change(0.0, 60.0, 60.0, 1.0)
         whole = (0.0, frames.duration)
-        section = Sounding(Section(name="whole"), whole)
+        section = Sounding.of(Section(name="whole"), whole, tempi)
         parts, active = {part: frames}, {part: (whole,)}
         return cls(parts, active, (section,), tempi, 4, frames.duration, seed, {part: Layout.plain(frames)})
 
@@ -146,7 +153,7 @@ def arrange(piece: Piece, recorded: Mapping[str, Frames], seed: int = 0) -> Arra
     return Arrangement(
         parts={part: layouts[part].lay(frames) for part, frames in recorded.items()},
         active={part: found.active for part, found in layouts.items()},
-        sections=tuple(Sounding(span.section, span.seconds) for span in form.spans),
+        sections=tuple(Sounding.of(span.section, span.seconds, form.tempi) for span in form.spans),
         tempi=form.tempi,
         bar=piece.metre.beats,
         duration=form.spans[-1].seconds[1],
@@ -177,7 +184,7 @@ def layout(piece: Piece, form: Form, part: str, frames: Frames) -> Layout:
     stops: list[Floats] = [np.empty(0)]
     active: list[tuple[float, float]] = []
     end = form.spans[-1].seconds[1]
-    placing = _Placing(piece, form, part, frames)
+    placing = Placing(piece, form, part, frames.arrays)
     for span in form.spans:
         if part not in span.ticks:
             continue
@@ -192,14 +199,14 @@ def layout(piece: Piece, form: Form, part: str, frames: Frames) -> Layout:
     return Layout(np.concatenate(rows), np.concatenate(starts), np.concatenate(stops), tuple(active), end)
 
 
-class _Placing:
-    """Places a part's ticks in one section after the other."""
+class Placing:
+    """Places a part's ticks in one section after the other; `arrays` are its channels as they were recorded."""
 
-    def __init__(self, piece: Piece, form: Form, part: str, frames: Frames) -> None:
+    def __init__(self, piece: Piece, form: Form, part: str, arrays: Mapping[str, Array]) -> None:
         self._part = piece.parts[part]
         self._name = part
         self._form = form
-        self._frames = frames
+        self._arrays = arrays
         self._bar = piece.metre.beats
 
     def of(self, span: Span) -> tuple[Ints, Floats, float]:
@@ -213,13 +220,15 @@ class _Placing:
             held = np.arange(max(first - 1, 0), first)
             return held, np.full(len(held) + 1, span.seconds[0]), span.seconds[1 if first else 0]
         ticks = np.arange(first, last) if warp is None else self._again(span, warp, first)
-        begun = first - span.clocks[self._name] if warp is None else 0.0
-        edges = self._times(span, np.asarray(np.arange(len(ticks) + 1) + begun, dtype=np.float64))
+        edges = self.edges(span, 0, len(ticks))
         over = float(edges[-1])
         return ticks, edges, over if over < span.seconds[1] - 1e-3 else span.seconds[1]
 
-    def _times(self, span: Span, clock: Floats) -> Floats:
-        """When so many ticks have passed in a section at the part's own rate."""
+    def edges(self, span: Span, first: int, last: int) -> Floats:
+        """When ticks begin, and the last one ends, counted from the section's first one, at the part's own rate."""
+        warped = span.section.warp.get(self._name) is not None
+        begun = 0.0 if warped else span.ticks[self._name][0] - span.clocks[self._name]
+        clock = np.asarray(np.arange(first, last + 1) + begun, dtype=np.float64)
         if self._part.per_beat is not None:
             return self._form.tempi.seconds(span.beats[0] + clock / self._part.per_beat)
         assert self._part.rate is not None
@@ -232,7 +241,7 @@ class _Placing:
             place = np.log1p(np.arange(n + 1)) / np.log1p(max(n, 1))
         else:
             assert warp.channel is not None
-            values = np.asarray(self._frames.arrays[warp.channel][first:last], dtype=np.float64)
+            values = np.asarray(self._arrays[warp.channel][first:last], dtype=np.float64)
             values = values / (np.abs(values).max(initial=0.0) or 1.0)  # no difference may overflow
             change = np.abs(np.diff(values, append=values[-1:]))
             total = change.sum()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from bisect import bisect_right
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -87,7 +88,7 @@ class TempoMap:
         """Time of beats."""
         beats = np.asarray(beat, dtype=np.float64)
         found = np.zeros_like(beats)
-        for pulse in self._pulses:
+        for pulse in self._within(beats, [p.beat for p in self._pulses]):
             found = np.where(beats >= pulse.beat, pulse.seconds + pulse.elapsed(beats - pulse.beat), found)
         return found
 
@@ -95,6 +96,13 @@ class TempoMap:
         """Inverse of `seconds`."""
         times = np.asarray(seconds, dtype=np.float64)
         found = np.zeros_like(times)
-        for pulse in self._pulses:
+        for pulse in self._within(times, [p.seconds for p in self._pulses]):
             found = np.where(times >= pulse.seconds, pulse.beat + pulse.counted(times - pulse.seconds), found)
         return found
+
+    def _within(self, places: NDArray[np.float64], begins: list[float]) -> list[Pulse]:
+        """Pulses that one of the places may lie in."""
+        if not places.size:
+            return []
+        first = bisect_right(begins, float(places.min())) - 1
+        return self._pulses[max(first, 0) : bisect_right(begins, float(places.max()))]

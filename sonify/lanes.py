@@ -2,6 +2,9 @@
 
 Row i of a part sounds from its start to the next row's. Lanes are sampled at `CONTROL_RATE`, and what plays them
 interpolates linearly between the points. No number that is not finite leaves this module.
+
+`lanes` makes those of a whole performance, `sonify.feed` those of one window after the other: by the same `Making`,
+which looks only at the rows that matter for the times it is asked about.
 """
 
 from __future__ import annotations
@@ -27,13 +30,15 @@ from sonify.resolve import (
     ResolvedVoice,
     element,
 )
-from sonify.strikes import is_within, open_stretches, strikes
+from sonify.strikes import ALWAYS, Watch, Within, is_within, open_stretches, strikes
 
 Floats = NDArray[np.float64]
 Stretches = list[tuple[float, float]]
 
 #: Seconds in which a voice falls silent, or returns, where its channel has no finite value.
 _DROPOUT = 0.02
+#: Seconds that an earcon's tap is heard.
+_TAP = 0.5
 #: Seconds in which a section's gain takes over from the one before.
 _TURN = 0.05
 
@@ -64,29 +69,48 @@ def lanes(
     """
     if not any(frames.ticks for frames in played.parts.values()):
         raise LaneError("no ticks to play: 0 were performed, at least 1 is needed")
-    making = _Making(played, tail)
+    end = played.duration + tail
+    making = Making(played, np.arange(points(end)) / CONTROL_RATE, end)
     files = samples or {}
     return Desk(
-        {v.name: making.voice(v, files.get(v.name)) for v in resolved.voices if played.parts[v.part].ticks},
+        {
+            v.name: making.voice(v, Watch(v).look(played), files.get(v.name))
+            for v in resolved.voices
+            if played.parts[v.part].ticks
+        },
         {g.name: making.group(g) for g in resolved.groups},
     )
 
 
-class _Making:
-    def __init__(self, played: Arrangement, tail: float) -> None:
-        self._played = played
-        self._end = played.duration + tail
-        self._time = np.arange(points(self._end)) / CONTROL_RATE
+class Making:
+    """Makes lanes at given times.
 
-    def voice(self, resolved: ResolvedVoice, sample: Path | None) -> VoiceLanes:
-        """All lanes of one voice."""
+    Parameters
+    ----------
+    played : Arrangement
+        What is known: all of it, or what came before a moment that no time lies after.
+    time : ndarray
+        Seconds, rising in equal steps.
+    end : float
+        Seconds at which everything has released; infinite where that is not known.
+    within : Within, optional
+        Where notes are wanted; default: everywhere.
+    """
+
+    def __init__(self, played: Arrangement, time: Floats, end: float, within: Within = ALWAYS) -> None:
+        self._played, self._time, self._end, self._within = played, time, end, within
+
+    def voice(
+        self, resolved: ResolvedVoice, watch: Watch, sample: Path | None = None, may: Stretches | None = None
+    ) -> VoiceLanes:
+        """All lanes of one voice; `may` is what `in_sections` says, if that is known."""
         voice, struck = resolved.voice, INSTRUMENTS[resolved.voice.instrument].on_events
         parameters = {} if struck else {n: self._lane(given) for n, given in resolved.lanes.items()}
         level = np.asarray(parameters.pop("level", 0.0))
         gain = level + voice.gain_db + self._section_gain(resolved.name, resolved.part)
-        sounding = open_stretches(resolved, self._played)
+        sounding = open_stretches(resolved, self._played, watch, self._within, may)
         present, taps = self._missing((*resolved.lanes.values(), resolved.pan), sounding)
-        onsets = strikes(resolved, self._played, sounding) if struck else ()
+        onsets = strikes(resolved, self._played, sounding, watch, self._within) if struck else ()
         if struck:
             sounding = [(0.0, self._end - voice.release_ms / 1000)]
         attack = 0.0 if struck else voice.attack_ms / 1000
@@ -138,11 +162,12 @@ class _Making:
         """The lane of one parameter; a number where it never changes."""
         if not isinstance(given, ResolvedMapping):
             return given
-        values, starts = mapped(given, self._played)
+        seconds = given.mapping.glide_ms / 1000
+        values, starts = mapped(given, self._played, float(self._time[0]) - seconds, float(self._time[-1]))
         if values.min() == values.max():
             return float(values[0])
         space = SPACES[given.space]
-        glided = glide(space.forward(values), starts, given.mapping.glide_ms / 1000, self._time)
+        glided = glide(space.forward(values), starts, seconds, self._time)
         return np.asarray(space.inverse(glided))
 
     def _section_gain(self, name: str, part: str | None = None) -> Floats:
@@ -169,12 +194,14 @@ class _Making:
         """1 while a voice sounds; it rises within `attack` seconds, and falls within `release` afterwards."""
         whole = np.zeros_like(self._time)
         for start, end in sounding:
-            fade = min(release, max(self._end - end, 0.0) or release, max(self._end - start, 1e-3))
+            left = self._end - end if end < self._end else 0.0
+            fade = min(release, left or release, max(self._end - start, 1e-3))
             stop = min(end + fade, self._end)
-            first, last = (int(np.floor(s * CONTROL_RATE)) for s in (start, stop))
-            time = self._time[first : last + 2]
+            # From the point before it begins to the one after it ends: what lies beyond is 0 anyway.
+            points = self._between(np.floor(start * CONTROL_RATE), np.floor(stop * CONTROL_RATE) + 2)
+            time = self._time[points]
             rise = ramp((time - start) / attack) if attack else np.ones_like(time)
-            whole[first : last + 2] = np.maximum(whole[first : last + 2], rise * ramp((stop - time) / fade))
+            whole[points] = np.maximum(whole[points], rise * ramp((stop - time) / fade))
         return whole
 
     def _missing(self, given: Iterable[Resolved], sounding: Stretches) -> tuple[Floats, Lane]:
@@ -186,40 +213,63 @@ class _Making:
             if not isinstance(mapping, ResolvedMapping) or mapping.mapping.missing == "hold":
                 continue
             frames = self._played.parts[mapping.place.part]
-            lost = frames.missing(mapping.place.name)
+            rows = rows_within(frames.starts, time[0] - _TAP, time[-1])
+            known = frames.missing(mapping.place.name)
+            lost, starts = known[rows], frames.starts[rows]
             if not lost.any():
                 continue
-            starts = frames.starts
             present = present * ramp(glide(1.0 - lost.astype(np.float64), starts, _DROPOUT, time))
             if mapping.mapping.missing == "earcon":
-                gone = starts[lost & ~np.r_[False, lost[:-1]]].tolist()
+                before = bool(rows.start and known[rows.start - 1])
+                gone = starts[lost & ~np.r_[before, lost[:-1]]].tolist()
                 taps.update(tap for tap in gone if is_within(tap, sounding))
         if not taps:
             return present, 0.0
         tapped = np.zeros_like(time)
         for tap in taps:
-            first = int(np.ceil(tap * CONTROL_RATE))
-            since = time[first : first + CONTROL_RATE // 2] - tap
-            tapped[first : first + len(since)] += ramp(since / 0.004) * np.exp(-since / 0.04)
+            first = np.ceil(tap * CONTROL_RATE)
+            points = self._between(first, first + round(_TAP * CONTROL_RATE))
+            since = time[points] - tap
+            tapped[points] += ramp(since / 0.004) * np.exp(-since / 0.04)
         return present, tapped
 
+    def _between(self, first: float, last: float) -> slice:
+        """Points from `first` to before `last`, counted from the piece's first at the control rate."""
+        begin, end = np.searchsorted(self._time, [first / CONTROL_RATE, last / CONTROL_RATE])
+        return slice(int(begin), int(end))
 
-def mapped(given: ResolvedMapping, played: Arrangement) -> tuple[Floats, Floats]:
-    """Values of a mapping and when each begins, in seconds."""
+
+def mapped(
+    given: ResolvedMapping, played: Arrangement, since: float = -np.inf, until: float = np.inf
+) -> tuple[Floats, Floats]:
+    """Values of a mapping and when each begins, in seconds: those that are in force between two times."""
     frames = played.parts[given.place.part]
     if not frames.ticks:
         raise LaneError(f"channel {given.place}: its part made no tick, so there is nothing to play")
-    values, starts = apply(given, element(frames, given.place)), frames.starts
     if given.mapping.every is None:
-        return values, starts
-    grid = held_grid(given.mapping.every, played)
-    return values[rows_at(starts, grid)], grid
+        rows = rows_within(frames.starts, since, until)
+        return apply(given, element(frames, given.place, rows)), frames.starts[rows]
+    grid = held_grid(given.mapping.every, played, since, until)
+    held = rows_at(frames.starts, grid)
+    first = int(held[0])
+    values = apply(given, element(frames, given.place, slice(first, int(held[-1]) + 1)))
+    return values[held - first], grid
 
 
-def held_grid(every: float, played: Arrangement) -> Floats:
-    """Seconds of every so many beats, from the first on."""
-    last = float(played.tempi.beats(played.duration))
-    return played.tempi.seconds(np.arange(0.0, max(last, every), every))
+def held_grid(every: float, played: Arrangement, since: float = -np.inf, until: float = np.inf) -> Floats:
+    """Seconds of every so many beats that matter between two times: of all from the first on by default."""
+    last = max(float(played.tempi.beats(min(played.duration, until))), every)
+    first = np.floor(float(played.tempi.beats(since)) / every) if since > 0 else 0.0
+    count = int(np.ceil(last / every))
+    if np.isfinite(until) and until < played.duration:
+        count = int(np.floor(last / every)) + 1
+    return played.tempi.seconds(np.arange(min(int(first), count - 1), count) * every)
+
+
+def rows_within(starts: Floats, since: float, until: float) -> slice:
+    """The row that sounds at `since`, or the first, and all that begin until `until`, or the first."""
+    first, last = np.searchsorted(starts, (since, until), side="right")
+    return slice(max(int(first) - 1, 0), max(int(last), int(first), 1))
 
 
 def rows_at(starts: Floats, seconds: Floats) -> NDArray[np.intp]:
@@ -234,7 +284,7 @@ def glide(values: Floats, starts: Floats, seconds: float, time: Floats) -> Float
     lines overlap and the lane follows continuously. Exact: the integral of a step function is piecewise linear.
     """
     horizon = max(float(time[-1]), float(starts[-1])) + 1.0
-    before = min(0.0, float(starts[0])) - seconds - 1.0
+    before = min(float(time[0]), float(starts[0])) - seconds - 1.0
     ends = np.concatenate([[before], starts, [horizon]])
     held = np.concatenate([[values[0]], values])
     area = np.concatenate([[0.0], np.cumsum(held * np.diff(ends))])

@@ -126,9 +126,9 @@ def locate(reference: str, part: str | None, parts: Iterable[str]) -> Place:
     return Place(found, name, index)
 
 
-def element(frames: Frames, place: Place) -> NDArray[np.float64]:
-    """A scalar channel, or one element of an array channel, over time: float64 ``[ticks]``."""
-    where: tuple[Any, ...] = (slice(None), *place.index)
+def element(frames: Frames, place: Place, rows: slice = slice(None)) -> NDArray[np.float64]:
+    """A scalar channel, or one element of an array channel, over time: float64 ``[ticks]``, of all rows by default."""
+    where: tuple[Any, ...] = (rows, *place.index)
     return np.asarray(frames.arrays[place.name][where], dtype=np.float64)
 
 

@@ -11,31 +11,47 @@ Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 
 
-def schmitt(values: Floats, level: float, hysteresis: float) -> Bools:
-    """True from where `values` reach `level` to where they fall below ``level - hysteresis`` (a Schmitt trigger)."""
+def schmitt(values: Floats, level: float, hysteresis: float, before: bool = False) -> Bools:
+    """True from where `values` reach `level` to where they fall below ``level - hysteresis`` (a Schmitt trigger).
+
+    `before` is what it was before the first of them.
+    """
     up, down = values >= level, values < level - hysteresis
-    decided = up | down
-    decided[:1] = True
-    last = np.maximum.accumulate(np.where(decided, np.arange(len(values)), 0))
-    return np.asarray(up[last])
+    last = np.maximum.accumulate(np.where(up | down, np.arange(len(values)), -1))
+    return np.asarray(np.where(last >= 0, up[last], before))
 
 
-def gate_open(values: Floats, gate: Gate) -> Bools:
-    """Where a gate is open, ``[rows]``."""
+def gate_open(values: Floats, gate: Gate, before: bool = False) -> Bools:
+    """Where a gate is open, ``[rows]``; `before` says whether it was open before the first of them."""
     if gate.above is not None:
-        return schmitt(values, gate.above, gate.hysteresis)
+        return schmitt(values, gate.above, gate.hysteresis, before)
     assert gate.below is not None
-    return schmitt(-values, -gate.below, gate.hysteresis)
+    return schmitt(-values, -gate.below, gate.hysteresis, before)
+
+
+class Crossings:
+    """Finds crossings in a channel that comes piece by piece."""
+
+    def __init__(self, crossing: Crossing) -> None:
+        self._crossing = crossing
+        self._before: dict[float, bool] = {}
+
+    def rows(self, values: Floats) -> NDArray[np.intp]:
+        """Rows, counted from the first of these values, at which the channel has just crossed the level."""
+        found = np.zeros(len(values), dtype=bool)
+        crossing = self._crossing
+        for edge, sign in (("rising", 1.0), ("falling", -1.0)):
+            if crossing.edge in (edge, "both") and len(values):
+                before = self._before.get(sign)
+                state = schmitt(sign * values, sign * crossing.level, crossing.hysteresis, bool(before))
+                found |= state & ~np.r_[state[0] if before is None else before, state[:-1]]
+                self._before[sign] = bool(state[-1])
+        return np.flatnonzero(found)
 
 
 def crossed(values: Floats, crossing: Crossing) -> NDArray[np.intp]:
     """Rows at which a channel has just crossed the level."""
-    found = np.zeros(len(values), dtype=bool)
-    for edge, sign in (("rising", 1.0), ("falling", -1.0)):
-        if crossing.edge in (edge, "both"):
-            state = schmitt(sign * values, sign * crossing.level, crossing.hysteresis)
-            found[1:] |= state[1:] & ~state[:-1]
-    return np.flatnonzero(found)
+    return Crossings(crossing).rows(values)
 
 
 def euclid(pulses: int, steps: int, rotate: int = 0) -> Bools:
