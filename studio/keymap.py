@@ -12,6 +12,7 @@ from pathlib import Path
 
 from pieces.signals import DescantError
 from pieces.source import nearest
+from studio.screens import library_actions
 
 #: Where an action can be done, and what the help calls that place.
 PLACES = {
@@ -20,6 +21,7 @@ PLACES = {
     "control": "on a control",
     "voice": "on a voice",
     "mapping": "on a mapping",
+    **library_actions.PLACES,
 }
 
 
@@ -110,9 +112,10 @@ _TABLE: Mapping[str, tuple[tuple[str, str, str, str], ...]] = {
         ("enter_value", "Type a value", "enter", "Type a value, or just begin with a digit."),
         ("reset", "Default", "backspace", "The control's own default."),
     ),
+    **library_actions.TABLE,
 }  # fmt: skip
 _ALWAYS = {"panic"}
-_SHOWN = {"help", "palette", "jump", "panic", "quit", "play", "open"}
+_SHOWN = {"help", "palette", "jump", "panic", "quit", "play", "open", *library_actions.SHOWN}
 #: All of them, place by place.
 ACTIONS: tuple[Action, ...] = tuple(
     Action(id, label, tuple(keys.split()), help, where, id in _ALWAYS, id in _SHOWN)
@@ -129,6 +132,7 @@ _SIGNS = {
     "left_square_bracket": "[", "right_square_bracket": "]", "backslash": "\\", "less_than_sign": "<",
     "greater_than_sign": ">", "plus": "+", "minus": "-", "equals_sign": "=", "left": "←", "right": "→", "up": "↑",
     "down": "↓", "enter": "Enter", "escape": "Esc", "backspace": "Backspace", "home": "Home", "end": "End",
+    "slash": "/", "delete": "Del", "pageup": "PgUp", "pagedown": "PgDn",
 }  # fmt: skip
 
 
@@ -160,6 +164,10 @@ class Keymap:
         """Its first key for people, or nothing."""
         keys = self.keys(action)
         return key_sign(keys[0]) if keys else ""
+
+    def signs(self, action: str) -> list[str]:
+        """All its keys for people."""
+        return [key_sign(key) for key in self.keys(action)]
 
     def actions(self, where: str) -> list[Action]:
         """Actions of a place."""

@@ -7,13 +7,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from studio.widgets.timeline import Grid, Timeline
+from studio.widgets.soundview import Grid, SoundView
 
 #: Hertz that are named at the left edge.
 _NAMED = {"10k": 10_000, "5k": 5_000, "1k": 1_000, "200": 200, "50": 50}
 
 
-class Spectrogram(Timeline):
+class Spectrogram(SoundView):
     """Draws the levels of a sound file's bands, from `spectra.FLOOR` dBFS to full scale."""
 
     path: Path | None = None

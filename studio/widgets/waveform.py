@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from studio.widgets.peaks import Columns, Peaks
-from studio.widgets.timeline import NONE, Grid, Timeline, packed
+from studio.widgets.soundview import NONE, Grid, SoundView, packed
 
 #: Blocks that fill a cell from below, by eighths.
 _EIGHTHS = np.array(list(" ▁▂▃▄▅▆▇█"))
@@ -14,7 +14,7 @@ _EIGHTHS = np.array(list(" ▁▂▃▄▅▆▇█"))
 _LANES = 6
 
 
-class Waveform(Timeline):
+class Waveform(SoundView):
     """Draws `peaks` to an eighth of a row: from lowest to highest sample, and brighter the root mean square."""
 
     peaks: Peaks | None = None

@@ -171,7 +171,7 @@ def test_a_time_warp_is_taken_as_a_whole_or_not_at_all(archive):
     take = compose(archive, plan("back", parse_piece(raw, "back"), Path.cwd()), 3)
     with pytest.raises(DescantError, match="'back' bends the time of cubics"):
         excerpt(archive, take, 0.0, 1.5)
-    with pytest.raises(DescantError, match="repeats what lies before|nothing of cubics was performed before"):
+    with pytest.raises(DescantError, match=r"repeats what lies before|nothing of cubics was performed before"):
         excerpt(archive, take, 0.5, 2.0)
     made = excerpt(archive, take, 0.0, 2.0)
     np.testing.assert_array_equal(archive.frames(made).arrays["loss"], archive.frames(take).arrays["loss"])

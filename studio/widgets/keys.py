@@ -1,0 +1,21 @@
+"""Bindings of a place, as the table of actions has them; the user's keymap changes them by their ids."""
+
+from __future__ import annotations
+
+from textual.binding import Binding
+
+from studio.keymap import ACTIONS, Keymap
+
+
+def bindings(where: str, *, only: tuple[str, ...] = (), but: tuple[str, ...] = ()) -> list[Binding]:
+    """The bindings of a place: all of its actions, `only` some, or all `but` some."""
+    return [
+        Binding(",".join(a.keys), a.id, a.label, show=a.shown, priority=a.always, id=a.id)
+        for a in ACTIONS
+        if a.where == where and a.id not in but and (not only or a.id in only)
+    ]
+
+
+def changes(keymap: Keymap) -> dict[str, str]:
+    """A keymap as Textual takes it."""
+    return {action: ",".join(keys) for action, keys in keymap.changed.items()}
