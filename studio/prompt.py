@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pieces.form import Stretch
+from pieces.form import Stretch, of_sections
 from pieces.piece import Piece, PieceError
 from pieces.sections import Section
 from pieces.signals import FrameBlock
@@ -15,6 +16,8 @@ from studio.performance import Performance
 if TYPE_CHECKING:
     from sonify.incoming import TimedEvent
 
+#: What is performed where no piece is named.
+FOUR_PARTS = "castro-live"
 #: MIDI controller of the soft pedal, which goes to the next part.
 SOFT = 67
 #: Seconds that a performance goes on after the last note of a file.
@@ -125,3 +128,40 @@ def check_heard(name: str, events: Iterable[TimedEvent], listens: Iterable[str])
     known = sorted(set(listens))
     if not any(heard_as(event)[0] in known for event in found):
         raise PieceError(f"{name}: none of the {len(found)} events is for it: it listens to {known or 'none'}")
+
+
+def awaits(piece: Piece) -> bool:
+    """Whether a performer's keys are a part of the piece."""
+    return any(part.source == "keys" for part in piece.parts.values())
+
+
+def from_part(piece: Piece, number: int) -> Piece:
+    """The piece from one of its sections on, counted from 1.
+
+    Raises
+    ------
+    PieceError
+        If it has no such section.
+    """
+    if not 1 <= number <= len(piece.sections):
+        raise PieceError(f"part {number}: allowed are 1 to {len(piece.sections)}: {_listed(piece)}")
+    return of_sections(piece, piece.sections[number - 1 :])
+
+
+def _listed(piece: Piece) -> str:
+    return ", ".join(f"{k} {section.name}" for k, section in enumerate(piece.sections, 1))
+
+
+def with_video(piece: Piece, video: str) -> Piece:
+    """The piece over another video: a file, or ``moving``, the built-in one.
+
+    Raises
+    ------
+    PieceError
+        If no part of it is a video.
+    """
+    parts = [name for name, part in piece.parts.items() if part.source == "video"]
+    if not parts:
+        raise PieceError(f"--video {video}: no part of {piece.title!r} is a video: give one the source 'video'")
+    inputs = {} if video == "moving" else {"video": str(Path(video).expanduser().resolve())}
+    return piece.with_values({f"parts.{name}.inputs": inputs for name in parts})

@@ -10,6 +10,7 @@ import shutil
 import tempfile
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -89,7 +90,16 @@ def seen_channels(take: TakeRecord) -> dict[str, list[str]]:
 
 def recorded(archive: Archive, take: TakeRecord, channels: Mapping[str, list[str]]) -> dict[str, Frames]:
     """Every part of a take as it was recorded, with the channels that are asked for and all events."""
-    return {part: archive.frames(take.id, channels[part], part=part) for part in take.parts}
+    return {part: _whole(archive, take, part, channels[part]) for part in take.parts}
+
+
+def _whole(archive: Archive, take: TakeRecord, part: str, channels: list[str]) -> Frames:
+    """One part as it was recorded; a part that never played has channels of no ticks."""
+    frames = archive.frames(take.id, channels, part=part)
+    if frames.ticks:
+        return frames
+    declared = [c for c in take.parts[part].channels if c.name in channels]
+    return replace(frames, arrays={c.name: np.empty((0, *c.shape), dtype=c.dtype) for c in declared})
 
 
 def mix(archive: Archive, take_id: str, progress: Progress = silent) -> float:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -12,10 +13,17 @@ from studio.commands.make import perform_plan
 from studio.commands.options import QUIET, SEED
 from studio.console import emit
 
+if TYPE_CHECKING:
+    from sonify.incoming import TimedEvent
+    from studio.plan import Plan
+
 
 @click.command()
 @click.argument("piece", required=False)
 @SEED
+@click.option("--keys", is_flag=True, help="Play the computer keyboard; where nothing else plays, a terminal does.")
+@click.option("--mid", type=click.Path(path_type=Path), metavar="FILE", help="A .mid file plays.")
+@click.option("--video", metavar="FILE|camera|moving", help="What is drawn on; default: the built-in moving picture.")
 @click.option("--midi-in", metavar="PORT", help="A MIDI port, or a part of its name.")
 @click.option("--midi-virtual", is_flag=True, help="Make that port, for others to connect to.")
 @click.option("--midi-backend", type=click.Choice(["alsa", "jack"]), help="Default: the first that is there.")
@@ -31,6 +39,9 @@ def perform(
     context: click.Context,
     piece: str | None,
     seed: int,
+    keys: bool,
+    mid: Path | None,
+    video: str | None,
     midi_in: str | None,
     midi_virtual: bool,
     midi_backend: Any,
@@ -42,29 +53,38 @@ def perform(
     out: Path | None,
     quiet: bool,
 ) -> None:
-    """Perform PIECE in real time, played by MIDI and OSC, and keep it as a take; Ctrl-C ends it."""
-    from pieces.piece import find_piece
+    """Perform PIECE in real time, played by keys, MIDI and OSC, and keep it as a take; Ctrl-C ends it.
+
+    Without a PIECE it is Castro's performance in four parts; a number from 1 to 4 begins with that part.
+    """
     from studio.live import Hall, parse_controllers
-    from studio.plan import plan
+    from studio.prompt import Roll, awaits, finest
 
     if midi_ports:
         from sonify import midi_in as ports
 
         emit("\n".join(ports.midi_ports(midi_backend)) or "no MIDI ports", False)
         return
-    if piece is None:
-        raise click.UsageError("say which PIECE: descant pieces lists them")
     if (midi_clock or midi_virtual or cc) and not midi_in:
         raise click.UsageError("--midi-clock, --midi-virtual and --cc need --midi-in PORT")
-    found, base = find_piece(piece)
-    planned = plan(piece, found, base)
+    planned = _planned(piece, video)
     from sonify.incoming import Inbox
 
     inbox = Inbox()
-    hall = Hall(
-        planned, inbox, controllers=parse_controllers(planned, cc), notice=lambda line: click.echo(line, err=True)
-    )
+    hall = Hall(planned, inbox, controllers=parse_controllers(planned, cc), notice=_notice)
+    if awaits(planned.piece):
+        hall.grain = finest(planned.piece)
+        keys = keys or (not (mid or midi_in or osc_in) and sys.stdin.isatty())
+        hall.played = bool(keys or mid or midi_in)
+    if mid:
+        hall.roll = Roll(_read(mid, planned))
     with ExitStack() as stack:
+        if keys:
+            from studio.piano import HELP
+            from studio.typing_in import TypedIn
+
+            stack.enter_context(TypedIn(inbox))
+            _notice(HELP)
         if midi_in:
             from sonify.midi_in import MidiIn
 
@@ -80,6 +100,30 @@ def perform(
 
             hall.out = stack.enter_context(OscOut(*_address(osc_out, None)))
         perform_plan(context, planned, seed, out, ("wav",), stage=hall, quiet=quiet)
+
+
+def _planned(name: str | None, video: str | None) -> Plan:
+    """The piece that is performed, from the part that is asked for on, with its video."""
+    from pieces.piece import find_piece
+    from studio.plan import plan
+    from studio.prompt import FOUR_PARTS, from_part, with_video
+
+    part = int(name) if name and name.isdigit() else 1
+    found, base = find_piece(FOUR_PARTS if name is None or name.isdigit() else name)
+    if part != 1:
+        found = from_part(found, part)
+    if video is not None:
+        found = with_video(found, video)
+    return plan(FOUR_PARTS if name is None or name.isdigit() else name, found, base)
+
+
+def _read(mid: Path, planned: Plan) -> list[TimedEvent]:
+    from sonify.midi_in import read_midi
+    from studio.prompt import check_heard
+
+    events = read_midi(mid)
+    check_heard(planned.name, events, [k for player in planned.players.values() for k in player.source.listens])
+    return events
 
 
 def _notice(line: str) -> None:

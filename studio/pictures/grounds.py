@@ -99,18 +99,17 @@ def struck(recorded: Frames, layout: Layout) -> list[tuple[float, Event]]:
 
 
 def over(image: Pixels, drawn: Pixels) -> Pixels:
-    """A picture that was drawn on near-black laid over another one, which is left as it is where nothing was drawn."""
-    ground = np.array(GROUND, dtype=np.uint8)
-    strength = (drawn - np.minimum(drawn, ground)).max(axis=2)
+    """A picture that was drawn on near-black laid over another one, which is left as it is where nothing was drawn.
+
+    What was drawn is light: strokes cover what is below them, their glow brightens it.
+    """
+    light = drawn - np.minimum(drawn, np.array(GROUND, dtype=np.uint8))
+    strength = light.max(axis=2)
     rows, columns = np.flatnonzero(strength.any(axis=1)), np.flatnonzero(strength.any(axis=0))
     found = image.copy()
     if rows.size:
         box = (slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1))
-        alpha = _ALPHA[strength[box]][..., None]
-        below = found[box]
-        below += (((drawn[box].astype(np.int32) - below) * alpha) >> 8).astype(np.uint8)
+        through = (255 - strength[box])[..., None].astype(np.uint16)
+        below = (found[box] * through + 127) // 255
+        found[box] = np.minimum(below + light[box], 255).astype(np.uint8)
     return found
-
-
-#: Opacity, of 256, by how far a pixel is from the ground: strokes cover, their glow lets through.
-_ALPHA = np.minimum(np.arange(256) * 2, 256).astype(np.int32)

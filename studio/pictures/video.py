@@ -91,9 +91,9 @@ def _hills(picture: Pixels, turn: float) -> None:
     first = int(np.argmax(depth.max(axis=1) > 0))
     index = (depth[first:] * _FINE).astype(np.intp)
     seen = picture[first:]
-    edge = index < _FINE  # where the farthest hill meets the sky, which is no one colour
-    np.copyto(seen, _palette()[index], where=~edge[..., None])
-    blend = (depth[first:] * edge)[..., None]
+    skyline = index < _FINE  # where the farthest hill meets the sky, which is no one colour
+    np.copyto(seen, _palette()[index], where=~skyline[..., None])
+    blend = (depth[first:] * skyline)[..., None]
     rows = np.flatnonzero(blend.any(axis=(1, 2)))
     if rows.size:
         part = slice(rows[0], rows[-1] + 1)
@@ -143,7 +143,7 @@ class Film:
 
         self._path = path
         try:
-            self._container = av.open(str(path))
+            self._container: Any = av.open(str(path))
         except (FFmpegError, OSError) as error:
             raise PictureError(f"{path}: the video cannot be read: {error.strerror or error}") from error
         if not self._container.streams.video:
@@ -208,9 +208,8 @@ class Film:
         from av.error import FFmpegError
 
         with suppress(FFmpegError):
-            self._container.seek(
-                int((seconds + self._start) / self._stream.time_base), stream=self._stream, backward=True
-            )
+            place = int((seconds + self._start) / float(self._stream.time_base))
+            self._container.seek(place, stream=self._stream, backward=True)
         self._frames = self._container.decode(self._stream)
 
     def _advance(self) -> None:
