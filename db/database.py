@@ -17,7 +17,7 @@ from sqlalchemy.orm import Session
 
 from db.migrations import REVISIONS, VERSION_TABLE
 from db.models import Identity
-from db.records import ArchiveError
+from db.records import ArchiveBusy, ArchiveError
 
 if TYPE_CHECKING:
     from alembic.config import Config
@@ -36,6 +36,10 @@ _SAYINGS = (
     ("malformed", "damaged: copy it away, then recover what can be read with the sqlite3 program's .recover"),
     ("not a database", "not an archive, and not an SQLite file at all: name another one"),
 )
+
+
+#: What of it may pass by itself.
+_PASSING = frozenset(saying for sign, saying in _SAYINGS if sign in ("disk is full", "disk I/O error", "locked"))
 
 
 class Database:
@@ -82,7 +86,9 @@ class Database:
         try:
             yield
         except (StatementError, sqlite3.Error) as error:
-            raise ArchiveError(f"{self.where}: {_explain(error)}") from error
+            reason = _explain(error)
+            kind = ArchiveBusy if reason in _PASSING else ArchiveError
+            raise kind(f"{self.where}: {reason}") from error
 
     def revision(self) -> str | None:
         """The revision it is at; None for an empty database.

@@ -22,6 +22,10 @@ class ArchiveError(DescantError):
     """The archive cannot do what was asked: one line with the archive or take, the reason, and what to do."""
 
 
+class ArchiveBusy(ArchiveError):
+    """The archive cannot be written just now: somebody holds it, or the disk is full. Nothing was changed."""
+
+
 def combined_hash(parts: Mapping[str, str]) -> str:
     """A take's hash: of one part the part's own, of several SHA-256 over the canonical JSON of their names and hashes.
 

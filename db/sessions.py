@@ -58,6 +58,11 @@ class Sessions:
         with self._database.write() as session:
             self._change(session, session_id, closed=True)
 
+    def remove(self, session_id: str) -> None:
+        """Forget a session with all its edits; its takes stay."""
+        with self._database.write() as session:
+            session.delete(self._need(session, session_id))
+
     def interrupted(self) -> list[SessionRecord]:
         """Sessions that were not closed and whose process is gone, the last one that was worked on first."""
         query = select(StudioSession).where(~StudioSession.closed).order_by(StudioSession.updated.desc())

@@ -10,6 +10,7 @@ import sys
 import pytest
 
 from db.archive import Archive, ArchiveError
+from db.records import ArchiveBusy
 from db.work import Edit, SessionRecord
 
 NEW = SessionRecord(name="cubics", base="/tmp", file=None, seed=3)
@@ -75,7 +76,7 @@ def test_a_held_archive_is_one_line_and_then_all_is_well(archive: Archive) -> No
     holder = sqlite3.connect(archive.where, isolation_level=None)
     with Archive.open(f"sqlite:///{archive.where}?timeout=0.05") as other:
         holder.execute("BEGIN IMMEDIATE")
-        with pytest.raises(ArchiveError, match="another process is holding it: try again") as error:
+        with pytest.raises(ArchiveBusy, match="another process is holding it: try again") as error:
             other.sessions.keep(session_id, Edit(1, 0, "x", {}), 1, 1)
         assert "\n" not in str(error.value)
         holder.execute("ROLLBACK")

@@ -1,0 +1,228 @@
+"""The studio's archive: one thread and one queue, so that no screen ever waits for a disk."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeAlias
+
+from pieces.signals import Channel, DescantError, FrameBlock
+from studio.messages import Notice
+from studio.reports import Recording
+
+if TYPE_CHECKING:
+    from db.archive import Archive, Recorder
+    from db.records import Retention
+    from db.work import Edit, SessionRecord
+    from studio.compose import Origin
+    from studio.plan import Plan
+
+Post: TypeAlias = Callable[[object], None]
+Job: TypeAlias = "Callable[[Archive], None]"
+#: Seconds between two tries where the archive is busy.
+_AGAIN = 1.0
+
+
+class Keeper:
+    """Does everything that the studio does with its archive, in order, in a thread of its own.
+
+    The archive is opened by the first job. While another program holds it, or the disk is full, jobs wait in their
+    order; nothing is lost as long as this process lives. An archive that cannot be opened is said once, and jobs are
+    dropped then: everything else works.
+
+    Parameters
+    ----------
+    place : str
+        Path or URL.
+    post : callable
+        Told what went wrong, as a `Notice`.
+    """
+
+    def __init__(self, place: str, post: Post) -> None:
+        self.place = place
+        self._post = post
+        self._jobs: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
+        self._archive: Archive | None = None
+        self._refused = False
+        self._said = ""
+        self._closing = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="archive", daemon=True)
+        self._thread.start()
+
+    def do(self, job: Job) -> None:
+        """Queue a job; what it raises becomes a notice."""
+        self._jobs.put(job)
+
+    def close(self, timeout: float) -> bool:
+        """Finish what is queued; False if that took longer than `timeout` seconds."""
+        self._closing.set()
+        self._jobs.put(None)
+        self._thread.join(timeout)
+        return not self._thread.is_alive()
+
+    def _run(self) -> None:
+        while (job := self._jobs.get()) is not None:
+            while not self._done(job):
+                if self._closing.wait(_AGAIN):
+                    break
+        if self._archive is not None:
+            self._archive.close()
+
+    def _done(self, job: Job) -> bool:
+        """Do a job; False if it is to be tried again."""
+        from db.records import ArchiveBusy
+
+        try:
+            archive = self._opened()
+            if archive is not None:
+                job(archive)
+            self._said = ""
+        except ArchiveBusy as error:
+            self._say(f"{error}; until then nothing is stored, and nothing is lost")
+            return False
+        except DescantError as error:
+            self._say(str(error))
+        except Exception as error:
+            self._say(f"a fault of Descant's own: {type(error).__name__}: {error}")
+        return True
+
+    def _opened(self) -> Archive | None:
+        from db.archive import Archive
+        from db.records import ArchiveBusy
+
+        if self._archive is None and not self._refused:
+            try:
+                self._archive = Archive.open(self.place)
+            except ArchiveBusy:
+                raise
+            except DescantError as error:
+                self._refused = True
+                self._post(Recording(None, "off", f"{error}; until then nothing is recorded"))
+        return self._archive
+
+    def _say(self, line: str) -> None:
+        if line != self._said:
+            self._said = line
+            self._post(Notice(line))
+
+
+class LiveTake:
+    """A take while it is performed. All methods are jobs of the keeper's thread.
+
+    Parameters
+    ----------
+    plan : callable
+        Gives what is performed; asked once.
+    seed : int
+    origin : callable
+        Gives where it comes from; asked when the take begins.
+    folder : Path
+        For what earlier takes give, as files.
+    post : callable
+        Told what becomes of it.
+    """
+
+    def __init__(
+        self, plan: Callable[[], Plan], seed: int, origin: Callable[[], Origin], folder: Path, post: Post
+    ) -> None:
+        self._plan, self._seed, self._origin, self._folder, self._post = plan, seed, origin, folder, post
+        self._recorder: Recorder | None = None
+        self._retention: Retention = "scratch"
+        self._begun = False
+        self.take_id: str | None = None
+        self.ended = False
+
+    def begin(self, archive: Archive, channels: Mapping[str, Sequence[Channel]]) -> None:
+        """Commit its row."""
+        from studio.compose import begin, keep_inputs, material
+
+        if self._begun:
+            return
+        if self._recorder is None:
+            self._made = self._plan()
+            self._files = material(archive, self._made, self._folder)
+            self._recorder = begin(archive, self._made, self._files, self._seed, self._origin(), self._retention)
+            self.take_id = self._recorder.take_id
+        assert self.take_id is not None
+        keep_inputs(archive, self.take_id, self._made, self._files)
+        for part, declared in channels.items():
+            self._recorder.channels(declared, part)
+        self._begun = True
+        self._post(Recording(self.take_id, "kept" if self._retention == "kept" else "scratch"))
+
+    def append(self, part: str, block: FrameBlock) -> None:
+        """Record a part's next ticks."""
+        if self._recorder is not None:
+            self._recorder.append(block, part)
+
+    def flush(self) -> None:
+        """Commit what waits."""
+        if self._recorder is not None and not self.ended:
+            self._recorder.flush()
+
+    def finish(self, duration_s: float) -> None:
+        """It is over, as it was meant to be."""
+        if self._recorder is not None and not self.ended:
+            self._recorder.finish(duration_s=duration_s)
+        self.ended = True
+
+    def fail(self, reason: str) -> None:
+        """Its source failed; what was made of it stays."""
+        if self._recorder is not None and not self.ended:
+            self._recorder.fail(reason)
+        self.ended = True
+
+    def keep(self, archive: Archive) -> None:
+        """Let it stay for good."""
+        self._retention = "kept"
+        if self.take_id is not None:
+            archive.retain(self.take_id, "kept")
+            self._post(Recording(self.take_id, "kept", "kept"))
+
+    def discard(self, archive: Archive) -> None:
+        """Remove it, when it has ended."""
+        if self.take_id is not None and self.ended:
+            archive.discard(self.take_id, kept=True)
+            self._post(Recording(self.take_id, "discarded", "discarded"))
+
+
+class Notebook:
+    """A session's row and its edits. All methods are jobs of the keeper's thread."""
+
+    def __init__(self, session: SessionRecord) -> None:
+        self.session = session
+        self._id = session.id
+        self._stored: dict[int, Edit] = {}
+        self._place = (session.head, session.tip)
+
+    def keep(self, archive: Archive, edits: Sequence[Edit], head: int, tip: int) -> None:
+        """Store what of the edits is not stored yet."""
+        if not self._id:
+            self._id = archive.sessions.begin(self.session, edits[0])
+            self._stored[0] = edits[0]
+        for edit in edits:
+            if self._stored.get(edit.number) is not edit:
+                archive.sessions.keep(self._id, edit, edit.number, edit.number)
+                self._stored[edit.number] = edit
+                self._place = (edit.number, edit.number)
+        if self._place != (head, tip):
+            archive.sessions.keep(self._id, None, head, tip)
+            self._place = (head, tip)
+
+    def found(self, edits: Sequence[Edit]) -> None:
+        """These are stored already."""
+        self._stored = {edit.number: edit for edit in edits}
+
+    def note(self, archive: Archive, **values: object) -> None:
+        """Store what else has changed: ``take_id``, ``seed``, ``file``."""
+        if self._id:
+            archive.sessions.set(self._id, **values)
+
+    def close(self, archive: Archive) -> None:
+        """It ended as was wished; one in which nothing was done is forgotten."""
+        if self._id and len(self._stored) > 1:
+            archive.sessions.close(self._id)
+        elif self._id:
+            archive.sessions.remove(self._id)
