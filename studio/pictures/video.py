@@ -150,7 +150,8 @@ class Film:
             raise PictureError(f"{path}: there is no video in it: give a video file, or 'moving' for the built-in one")
         self._stream: Any = self._container.streams.video[0]
         self._stream.thread_type = "NONE"
-        self._start = float((self._stream.start_time or 0) * self._stream.time_base)
+        self._base = float(self._stream.time_base or 1)
+        self._start = (self._stream.start_time or 0) * self._base
         self._frames: Any = iter(())
         #: The frame that is shown, and the one after it; media times in seconds.
         self._now: tuple[float, Any] | None = None
@@ -175,7 +176,7 @@ class Film:
     def _length(self) -> float:
         """Seconds, as the file says, or as its frames say where it does not."""
         if self._stream.duration:
-            length = float(self._stream.duration * self._stream.time_base)
+            length = float(self._stream.duration * self._base)
         elif self._container.duration:
             length = self._container.duration / 1_000_000
         else:
@@ -208,7 +209,7 @@ class Film:
         from av.error import FFmpegError
 
         with suppress(FFmpegError):
-            place = int((seconds + self._start) / float(self._stream.time_base))
+            place = int((seconds + self._start) / self._base)
             self._container.seek(place, stream=self._stream, backward=True)
         self._frames = self._container.decode(self._stream)
 
