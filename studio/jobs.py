@@ -55,9 +55,17 @@ class Excerpt:
     end: float
     fades: tuple[float, float] = (0.0, 0.0)
     title: str = ""
+    relation: str = "trim"
 
 
-Job: TypeAlias = Export | Stretch | Excerpt
+@dataclass(frozen=True)
+class Mix:
+    """Make the sound of a take, where it has none yet."""
+
+    take_id: str
+
+
+Job: TypeAlias = Export | Stretch | Excerpt | Mix
 
 
 @dataclass(frozen=True)
@@ -181,10 +189,17 @@ def _do(place: str, job: Job, progress: Progress) -> Done:
             return Done(tuple(_export(archive, job, progress)))
         if isinstance(job, Excerpt):
             made = excerpt(
-                archive, job.take_id, job.start, job.end, fades=job.fades, title=job.title, progress=progress
+                archive,
+                *(job.take_id, job.start, job.end),
+                fades=job.fades,
+                relation=job.relation,
+                title=job.title,
+                progress=progress,
             )
             return Done(take_id=made)
         source = heard(archive, archive.take(job.take_id))
+        if isinstance(job, Mix):
+            return Done((source,), job.take_id)
         with _beside(job.path.parent) as folder:
             write_stretch(source, folder / job.path.name, job.start, job.end, job.fades, progress)
             (folder / job.path.name).replace(job.path)

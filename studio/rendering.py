@@ -23,7 +23,7 @@ from pieces.signals import DescantError, Frames
 from studio.performance import MARKS
 
 if TYPE_CHECKING:
-    from db.archive import Archive, TakeRecord
+    from db.archive import Archive, MediaRow, TakeRecord
     from sonify.desk import Desk
     from sonify.render import Rendering
     from sonify.resolve import ResolvedScore
@@ -285,6 +285,8 @@ def _kept(
 def heard(archive: Archive, take: TakeRecord) -> Path:
     """The path of a take's mix (float32 WAV). One that is gone or damaged is rendered again from the recording.
 
+    Of a take that was performed live it is rendered when it is first asked for.
+
     Raises
     ------
     DescantError
@@ -292,7 +294,13 @@ def heard(archive: Archive, take: TakeRecord) -> Path:
     """
     from db.media import file_hash
 
-    found = next((m for m in archive.media(take.id) if m.role == "mix"), None)
+    def mixed() -> MediaRow | None:
+        return next((m for m in archive.media(take.id) if m.role == "mix"), None)
+
+    found = mixed()
+    if found is None and take.status == "done":
+        mix(archive, take.id)
+        found = mixed()
     if found is None:
         raise DescantError(f"take {take.id} has no sound yet (it is {take.status}): descant resume {take.id}")
     if not found.path.is_file() or file_hash(found.path) != found.sha256:
