@@ -17,10 +17,15 @@ from studio.commands import browse, keep, live, make, use
 @click.version_option(package_name="descant")
 @click.pass_context
 def descant(context: click.Context, archive: str | None) -> None:
-    """Art made from the inside of neural networks, for people and for machine audiences."""
+    """Art made from the inside of neural networks, for people and for machine audiences.
+
+    Without a command it opens the studio.
+    """
     context.obj = archive
     if context.invoked_subcommand is None:
-        click.echo(context.get_help())
+        from studio.launch import launch
+
+        sys.exit(launch(archive))
 
 
 for verb in (

@@ -23,6 +23,15 @@ def home() -> Path:
     return Path(platformdirs.user_data_dir("descant", appauthor=False))
 
 
+def configuration() -> Path:
+    """The folder of keymap, themes and settings: beside the archive where ``DESCANT_HOME`` is given."""
+    if os.environ.get("DESCANT_HOME"):
+        return home()
+    import platformdirs
+
+    return Path(platformdirs.user_config_dir("descant", appauthor=False))
+
+
 def archive_place(given: str | None = None) -> str:
     """The archive's path or URL: `given`, else ``DESCANT_ARCHIVE``, else the one in the data directory."""
     return given or os.environ.get("DESCANT_ARCHIVE") or str(home() / "archive.db")

@@ -91,8 +91,8 @@ class Trail:
         self.first = 0
         self.end = 0
         self._values = {name: np.empty(1024, dtype=np.float64) for name in self.channels}
-        self._low = {name: np.inf for name in self.channels}
-        self._high = {name: -np.inf for name in self.channels}
+        self._low = dict.fromkeys(self.channels, np.inf)
+        self._high = dict.fromkeys(self.channels, -np.inf)
 
     def add(self, first: int, arrays: Mapping[str, NDArray[Any]]) -> None:
         """Ticks from `first` on; what was remembered of them, and after, is replaced."""
@@ -201,3 +201,8 @@ class Memory:
             return place.beat
         passed = min(self.now() - self.heard_at, 1.0) * place.speed * place.tempo / 60
         return max(place.beat + passed, 0.0)
+
+    def seconds(self) -> float:
+        """The time of the piece that sounds now."""
+        place = self.position
+        return 0.0 if place is None else place.seconds + (self.beat() - place.beat) / max(place.tempo, 1e-9) * 60

@@ -72,7 +72,8 @@ def quantised(picture: Pixels, bits: int) -> Pixels:
         return picture
     shift = 8 - bits
     kept = (picture >> shift) << shift
-    return kept | (kept >> bits)
+    found: Pixels = (kept | (kept >> bits)).astype(np.uint8)
+    return found
 
 
 def reduced(picture: Pixels, depth: Depth) -> Pixels:
@@ -177,7 +178,8 @@ def _nearest_256(picture: Pixels) -> NDArray[np.uint8]:
     grey = np.clip(np.round((given.mean(axis=2) - 8) / 10), 0, 23).astype(np.int64)
     far_cube = ((_CUBE[levels] - given) ** 2).sum(axis=2)
     far_grey = (((8 + 10 * grey)[..., None] - given) ** 2).sum(axis=2)
-    return np.where(far_grey < far_cube, 232 + grey, cube).astype(np.uint8)
+    found: NDArray[np.uint8] = np.where(far_grey < far_cube, 232 + grey, cube).astype(np.uint8)
+    return found
 
 
 @cache
@@ -194,7 +196,8 @@ def _table_16() -> NDArray[np.uint8]:
     colours = np.stack(np.meshgrid(steps, steps, steps, indexing="ij"), axis=-1)
     weights = np.array([0.30, 0.59, 0.11])
     far = (((colours[..., None, :] - ANSI) ** 2) * weights).sum(axis=-1)
-    return far.argmin(axis=-1).astype(np.uint8)
+    found: NDArray[np.uint8] = far.argmin(axis=-1).astype(np.uint8)
+    return found
 
 
 def _nearest_16(picture: Pixels) -> NDArray[np.uint8]:
@@ -204,4 +207,5 @@ def _nearest_16(picture: Pixels) -> NDArray[np.uint8]:
     # Dithering is for what is lit: the near-black ground stays black.
     lit = np.clip(picture.max(axis=2, keepdims=True) / 48, 0, 1)
     nudged = np.clip(picture + noise * 96 * lit, 0, 255).astype(np.uint8) >> 4
-    return _table_16()[nudged[..., 0], nudged[..., 1], nudged[..., 2]]
+    found: NDArray[np.uint8] = _table_16()[nudged[..., 0], nudged[..., 1], nudged[..., 2]]
+    return found

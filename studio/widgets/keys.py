@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from textual.binding import Binding
+from textual.binding import Binding, BindingType
 
 from studio.keymap import ACTIONS, Keymap
 
 
-def bindings(where: str, *, only: tuple[str, ...] = (), but: tuple[str, ...] = ()) -> list[Binding]:
+def bindings(where: str, *, only: tuple[str, ...] = (), but: tuple[str, ...] = ()) -> list[BindingType]:
     """The bindings of a place: all of its actions, `only` some, or all `but` some."""
     return [
         Binding(",".join(a.keys), a.id, a.label, show=a.shown, priority=a.always, id=a.id)

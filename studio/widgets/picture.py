@@ -7,9 +7,8 @@ dimming) or exports the screen, so they are made only then.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
-from functools import lru_cache
+from functools import lru_cache, partial
 
 import numpy as np
 from rich.color import Color
@@ -52,7 +51,7 @@ class ReadyStrip(Strip):
         self._given = None
 
     @property
-    def _segments(self) -> list[Segment]:  # type: ignore[override]
+    def _segments(self) -> list[Segment]:
         if self._given is None:
             self._given = self._make()
         return self._given
@@ -128,7 +127,7 @@ class Picture(Widget):
             return True
         part = picture.reshape(self.size.height, per_row, width, 3)[changed].reshape(-1, width, 3)
         for row, text in zip(changed.tolist(), encode(part, self._depth), strict=True):
-            self._rows[row] = ReadyStrip(text, self.size.width, lambda r=row, t=text: self._segments_of(r, t))
+            self._rows[row] = ReadyStrip(text, self.size.width, partial(self._segments_of, row, text))
         self._fresh = True
         if len(changed) > self.size.height // 2:
             self.refresh()
@@ -172,8 +171,3 @@ class Picture(Widget):
     def get_content_height(self, container: Size, viewport: Size, width: int) -> int:
         """All the room there is."""
         return container.height
-
-
-def slow_terminal() -> bool:
-    """Whether the terminal is far away, so that fewer bytes matter more than fine colours."""
-    return bool(os.environ.get("SSH_CONNECTION"))

@@ -129,7 +129,9 @@ class Timeline(Widget, can_focus=True):
         while self._column(every * bar) < 7:
             every *= 2
         for number in range(0, int(self.length / bar) + 1, every):
-            self._write(cells, self._column(number * bar), str(number + 1))
+            at, text = self._column(number * bar), str(number + 1)
+            if at + len(text) < width:
+                self._write(cells, at, text)
         named = [False] * width
         for beat, name in self.course.sections:
             at = self._column(beat)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from textual.theme import Theme
 from textual.widget import Widget
 
@@ -12,7 +14,8 @@ _STAND_INS = {"meter-ground": "panel", "meter-low": "success", "meter-warm": "wa
 
 def theme_of(look: Look) -> Theme:
     """A look as Textual takes it."""
-    return Theme(name=look.name, dark=look.dark, **look.colours, variables=dict(look.variables))
+    colours: dict[str, Any] = dict(look.colours)
+    return Theme(name=look.name, dark=look.dark, **colours, variables=dict(look.variables))
 
 
 def tone(widget: Widget, name: str) -> str:

@@ -1,0 +1,255 @@
+"""The studio as a Textual application: what all its screens share.
+
+Nothing heavy is imported here: sources, sound and archive live in other processes and threads, and begin after the
+first screen is there.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import traceback
+from collections import deque
+from collections.abc import Callable, Iterable
+from multiprocessing import resource_tracker
+from pathlib import Path
+from typing import Any, ClassVar
+
+from textual import work
+from textual.app import App
+from textual.command import Provider
+
+from pieces.signals import DescantError
+from studio.keymap import ACTIONS, Action, read_keymap
+from studio.messages import Notice
+from studio.screens.compose import Compose
+from studio.screens.model import Model
+from studio.settings import change_settings, read_settings
+from studio.themes import THEMES, user_themes
+from studio.widgets.keys import bindings, changes
+from studio.widgets.knob import Knob
+from studio.widgets.tones import theme_of
+
+#: What is ready to be played when nothing has been chosen yet.
+FIRST_PIECE = "knots"
+#: Makes the session, given where its reports go.
+Start = Callable[[Callable[[object], None]], Model]
+
+
+def _palette() -> type[Provider]:
+    from studio.screens.palette import Actions
+
+    return Actions
+
+
+class Studio(App[None]):
+    """The studio.
+
+    Parameters
+    ----------
+    start : callable
+        Makes the session (`studio.screens.model.Model`); called in a thread, after the first screen.
+    configuration : Path
+        Folder of keymap, themes and settings.
+    piece : str, optional
+        What to open; default: the last one.
+    """
+
+    TITLE = "Descant"
+    COMMANDS = {_palette}
+    ENABLE_COMMAND_PALETTE = True
+    COMMAND_PALETTE_BINDING = ""
+    BINDINGS: ClassVar[list[Any]] = bindings("everywhere")
+
+    def __init__(self, start: Start, configuration: Path, piece: str = "") -> None:
+        super().__init__()
+        # Children are spawned while Textual holds stderr, which has no descriptor then: the helper of all spawning
+        # must be there before.
+        resource_tracker.ensure_running()
+        self._start, self._configuration = start, configuration
+        self.model: Model | None = None
+        #: Reports of the session, as they come from its threads; screens take them out.
+        self.reports: deque[object] = deque()
+        self.sound, self.underruns = "", 0
+        self._watch: Callable[[Callable[[], None]], None] | None = None
+        #: What ended the studio, if it was a fault.
+        self.fault = ""
+        settings, self._first_notice = read_settings(configuration)
+        self._wanted = piece or settings.piece or FIRST_PIECE
+        self.keymap, line = read_keymap(configuration / "keymap.toml")
+        notices = [self._first_notice, line]
+        self.set_keymap(changes(self.keymap))
+        own, lines = user_themes(configuration / "themes")
+        for look in (*THEMES.values(), *own):
+            self.register_theme(theme_of(look))
+        self._themes = [*THEMES, *(look.name for look in own)]
+        self.theme = settings.theme if settings.theme in self._themes else self._themes[0]
+        if settings.theme and settings.theme not in self._themes:
+            lines.append(f"theme {settings.theme!r} is not there: {self.theme} is in use")
+        self.reports.extend(Notice(text) for text in [*notices, *lines] if text)
+
+    def run_beside(self, watch: Callable[[Callable[[], None]], None]) -> None:
+        """Run; `watch` is called in the event loop, with what ends the studio."""
+        self._watch = watch
+        self.run()
+
+    def on_mount(self) -> None:
+        if self._watch is not None:
+            self._watch(self.exit)
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            try:
+                asyncio.get_running_loop().add_signal_handler(number, self.exit)
+            except (NotImplementedError, RuntimeError, ValueError):
+                break  # no signals here: not the main thread
+        self.push_screen(Compose())
+        self.call_after_refresh(self.begin)
+
+    @work(thread=True)
+    def begin(self) -> None:
+        """Start the session and fill the shelf, now that the screen is there."""
+        from studio.screens.shelf import Shelf, items
+
+        try:
+            model = self._start(self.reports.append)
+        except DescantError as error:
+            self.reports.append(Notice(str(error)))
+        else:
+            self.model = model
+            self._open(self._wanted)
+        found = items()
+        self.call_from_thread(lambda: self.screen_stack[1].query_one(Shelf).fill(found))
+
+    def open(self, name: str) -> None:
+        """Open a piece; the processes take their time, so a thread does it."""
+        self.run_worker(lambda: self._open(name), thread=True, group="open", exclusive=True)
+
+    def _open(self, name: str) -> None:
+        if self.model is None:
+            return
+        try:
+            self.model.open(name)
+        except DescantError as error:
+            self.reports.append(Notice(str(error)))
+            return
+        if line := change_settings(self._configuration, piece=name):
+            self.reports.append(Notice(line))
+
+    @property
+    def composing(self) -> Compose | None:
+        """The compose screen, if it is there."""
+        return next((s for s in self.screen_stack if isinstance(s, Compose)), None)
+
+    def say(self, line: str) -> None:
+        """A notice, on whatever screen."""
+        self.reports.append(Notice(line))
+
+    # Actions of everywhere
+
+    def do(self, action: str) -> None:
+        """Do an action of the table where it can be done: at what has the focus, on the screen, or here."""
+        node: Any = self.focused or self.screen
+        while node is not None and not hasattr(node, f"action_{action}"):
+            node = node.parent
+        self.run_worker(self.run_action(action, node or self), group="do")
+
+    def action_do(self, action: str) -> None:
+        self.do(action)
+
+    def places(self) -> list[str]:
+        """Places of actions that what has the focus is in, the nearest first."""
+        from studio.screens.voices import Head, Row, VoiceBox
+
+        nodes = list(self.focused.ancestors_with_self) if self.focused else []
+        kinds = ((Knob, "control"), (Row, "mapping"), (Head, "voice"), (VoiceBox, "voice"), (Compose, "compose"))
+        found = [place for node in nodes for kind, place in kinds if isinstance(node, kind)]
+        found += ["compose"] if isinstance(self.screen, Compose) else []
+        return [*dict.fromkeys(found), "everywhere"]
+
+    def possible_actions(self) -> Iterable[Action]:
+        """Actions that can be done now; the palette asks while it lies over the screen they are about."""
+        known = {*self.places(), *(["compose"] if self.composing else [])}
+        return [a for a in ACTIONS if a.where in known and a.id != "palette"]
+
+    def shown_actions(self) -> list[Action]:
+        """Actions for the line at the bottom."""
+        here = [a for a in ACTIONS if a.where in self.places() and a.where not in ("compose", "everywhere")]
+        return [*here, *(a for a in ACTIONS if a.shown and a.where in ("compose", "everywhere"))]
+
+    def action_help(self) -> None:
+        from studio.keymap import PLACES
+        from studio.screens.about import told_about
+        from studio.screens.help import Help
+
+        title, about = told_about(self.focused)
+        places = tuple((PLACES[place], place) for place in self.places())
+        self.push_screen(Help(title, about, places, self.keymap))
+
+    def tell(self, title: str, text: str) -> None:
+        """A page of text over the screen."""
+        from studio.screens.help import Reader
+
+        self.push_screen(Reader(title, text))
+
+    def action_palette(self) -> None:
+        self.action_command_palette()
+
+    def action_jump(self) -> None:
+        from studio.screens.jump import Jump
+
+        jump = Jump(self.screen)
+        self.push_screen(jump, jump.goto)
+
+    def action_panic(self) -> None:
+        if self.model is not None:
+            try:
+                self.model.panic()
+            except DescantError as error:
+                self.say(str(error))
+                return
+        self.say("silence")
+
+    def action_theme(self) -> None:
+        known = self._themes
+        self.theme = known[(known.index(self.theme) + 1) % len(known)] if self.theme in known else known[0]
+        line = change_settings(self._configuration, theme=self.theme)
+        self.say(line or f"theme {self.theme}")
+
+    def action_library(self) -> None:
+        self.say("the library is not there yet; descant takes lists what is kept")
+
+    async def action_quit(self) -> None:
+        """Leave; ask only where something would be lost."""
+        from studio.screens.dialogs import Ask
+
+        lost = self.model.unsaved if self.model is not None else ""
+        if not lost:
+            self.exit()
+            return
+
+        def answered(answer: str | None) -> None:
+            if answer == "k" and self.composing is not None and not self.composing.attempt(lambda m: m.keep()):
+                return
+            if answer in ("k", "l"):
+                self.exit()
+
+        answers = (("k", "Keep and leave"), ("l", "Leave"), ("n", "Stay"))
+        self.push_screen(Ask(f"{lost}", answers), answered)
+
+    # What must not happen
+
+    def _handle_exception(self, error: Exception) -> None:
+        """A fault ends the studio with one line; the whole goes to a file (``DESCANT_DEBUG=1``: to the screen)."""
+        if self.is_headless or os.environ.get("DESCANT_DEBUG"):
+            super()._handle_exception(error)
+            return
+        path = self._configuration / "fault.txt"
+        text = "".join(traceback.format_exception(error))
+        self.fault = f"a fault of Descant's own: {type(error).__name__}: {error}"
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text, encoding="utf-8")
+            self.fault += f"; {path} says where"
+        except OSError:
+            self.fault += "; DESCANT_DEBUG=1 shows where"
+        self.exit(return_code=1)

@@ -1,0 +1,383 @@
+"""The compose screen: a piece heard and seen live, its controls, its voices, its transport."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from textual import on
+from textual.app import ComposeResult
+from textual.binding import Binding
+from textual.containers import Container, Horizontal, Vertical
+from textual.content import Content
+from textual.widgets import Static
+
+from pieces.signals import DescantError
+from studio.messages import Ended, Made, Notice, Opened, Rescored, Turned
+from studio.screens.deeds import Deeds
+from studio.screens.desk import Desk
+from studio.screens.shelf import Shelf
+from studio.screens.voices import Row, VoiceBox
+from studio.widgets.keys import bindings
+from studio.widgets.knob import Knob
+from studio.widgets.picture import Picture
+from studio.widgets.plot import Lane, Plot
+from studio.widgets.timeline import Course, Timeline
+from studio.widgets.transport import Place, Transport
+
+if TYPE_CHECKING:
+    from studio.painter import Painter
+    from studio.pictures.canvas import Pixels
+
+#: Pictures a second, and how many of them pass between two drawings of the plots.
+FPS, PLOTS_EVERY = 24, 3
+#: Seconds that the plots show, and seconds that a notice stays.
+WINDOW, NOTICE_S = 20.0, 12.0
+
+HINT = """\
+[b $accent]$play[/]  plays and holds: the piece is ready
+[b $accent]$jump[/]  goes anywhere by a letter; arrows turn controls
+[b $accent]$open[/]  other pieces   [b $accent]$palette[/]  commands   [b $accent]$help[/]  help
+[b $accent]$panic[/]  silence at any time   [b $accent]$quit[/]  leaves"""
+
+
+class Compose(Deeds):
+    """Everything of one session on one screen."""
+
+    CSS = """
+    Compose { layout: vertical; layers: base over; }
+    * { scrollbar-color: $panel-lighten-2; scrollbar-color-hover: $primary; scrollbar-color-active: $accent;
+        scrollbar-background: $surface; scrollbar-background-hover: $surface; scrollbar-background-active: $surface;
+        scrollbar-size-vertical: 1; link-style: not underline; link-color: $text-muted; link-background: 0%;
+        link-style-hover: bold; link-color-hover: $accent; link-background-hover: $panel; }
+    #head { height: 1; padding: 0 1; background: $panel; }
+    #body { height: 1fr; }
+    #stage { width: 1fr; }
+    #frame { height: 3fr; background: #07080d; }
+    #hint {
+        layer: over; position: absolute; width: auto; height: auto; padding: 1 3;
+        background: $surface; border: round $accent;
+    }
+    Compose.-narrow Desk { width: 40; }
+    Compose.-narrow Transport > Meter { width: 14; }
+    #plot { height: 2fr; padding: 0 1; border-top: solid $panel; }
+    #plot:focus { border-top: solid $accent; }
+    #notice { height: 1; padding: 0 1; color: $text-muted; }
+    #notice.-new { color: $warning; text-style: bold; }
+    #keys { height: 1; padding: 0 1; background: $panel; color: $text-muted; }
+    Compose.-narrow #shelf { display: none; }
+    Compose.-narrow.-shelf #shelf { display: block; width: 100%; }
+    Compose.-narrow.-shelf #stage, Compose.-narrow.-shelf #desk { display: none; }
+    Compose.-wide.-noshelf #shelf { display: none; }
+    Compose.-large #desk, Compose.-large #shelf, Compose.-large #plot { display: none; }
+    Compose.-large #head, Compose.-large #keys, Compose.-large #notice { display: none; }
+    """
+    BINDINGS = [*bindings("compose"), Binding("escape", "leave", "Back, or silence", show=False)]
+    HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (130, "-wide")]
+    AUTO_FOCUS = "#timeline"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._picture: Pixels | None = None
+        self._asked: object = None
+        self._count = 0
+        self._painter: Painter | None = None
+        self._said_at = -NOTICE_S
+        self._rates: dict[str, float] = {}
+        self._status: dict[str, str] = {}
+
+    def compose(self) -> ComposeResult:
+        yield Static(id="head", markup=False)
+        with Horizontal(id="body"):
+            yield Shelf(id="shelf")
+            with Vertical(id="stage"):
+                with Container(id="frame"):
+                    yield Picture(id="picture")
+                yield Plot(id="plot")
+            yield Desk(id="desk")
+        yield Timeline(id="timeline")
+        yield Transport(id="transport")
+        yield Static(id="notice", markup=False)
+        yield Static(id="keys")
+        yield Static(id="hint")
+
+    def on_mount(self) -> None:
+        sign = self.studio.keymap.sign
+        words = {name: sign(name) for name in ("play", "jump", "open", "palette", "help", "panic", "quit")}
+        self.query_one("#hint", Static).update(Content.from_markup(HINT, **words))
+        self.show_head()
+        self.show_keys()
+        self.set_interval(1 / FPS, self.turn)
+
+    def on_descendant_focus(self) -> None:
+        self.show_keys()
+
+    def on_unmount(self) -> None:
+        if self._painter is not None:
+            self._painter.close()
+
+    # What comes from the session
+
+    async def turn(self) -> None:
+        """Take in what was reported since the last time, and show it: nothing is ever queued for the screen."""
+        while self.studio.reports:
+            await self.hear(self.studio.reports.popleft())
+        self._count += 1
+        self._show_place()
+        if self.query_one("#hint").display:
+            self._place_hint()
+        if self._count % PLOTS_EVERY == 0:
+            self._show_plots()
+        self._show_picture()
+        if self.memory.now() - self._said_at > NOTICE_S:
+            self.query_one("#notice").remove_class("-new")
+
+    async def hear(self, report: object) -> None:
+        """One report."""
+        self.memory.hear(report)
+        if isinstance(report, Made):
+            if self._painter is not None:
+                self._painter.add(report.part, report.block)
+        elif isinstance(report, Opened):
+            await self._open(report)
+        elif isinstance(report, Turned):
+            self.query_one(Desk).turn(report.part, report.control, report.value)
+        elif isinstance(report, Rescored):
+            await self.query_one(Desk).score(report.score, self._folded)
+        elif isinstance(report, Notice):
+            self.say(report.text)
+        elif isinstance(report, Ended) and report.status == "failed":
+            self.say(report.reason or "the source failed")
+
+    @property
+    def _folded(self) -> bool:
+        return self.size.height < 40
+
+    async def _open(self, report: Opened) -> None:
+        piece = self.model.piece if self.model else {}
+        tempo = piece.get("metre", {}).get("tempo", 60.0)
+        self._rates = {
+            name: float(part.get("rate") or _number(part.get("per_beat", 1)) * tempo / 60)
+            for name, part in piece.get("parts", {}).items()
+        }
+        self._loop_from, self._asked = None, None
+        desk = self.query_one(Desk)
+        await desk.open(self.memory.controls(), self.memory.values)
+        await desk.score(piece.get("score", {}), self._folded)
+        self.query_one(Picture).clear()
+        self._paint(piece)
+        if self.model is not None:
+            self.query_one(Shelf).mark(self.model.name)
+        self.show_head()
+
+    def _paint(self, piece: Mapping[str, Any]) -> None:
+        from studio.painter import Canvas, Painter
+
+        if self._painter is None:
+            self._painter = Painter(self._painted, lambda line: self.studio.reports.append(Notice(line)))
+        parts = piece.get("parts", {})
+        films = {n: p["inputs"]["video"] for n, p in parts.items() if "video" in p.get("inputs", {})}
+        self._painter.open(Canvas(piece.get("picture", {}), self._rates, films))
+
+    def _painted(self, picture: Pixels) -> None:
+        self._picture = picture  # the newest only: one that was not shown in time is dropped
+
+    # What is shown
+
+    def show_head(self) -> None:
+        """The line at the top: what is open, how it is kept."""
+        model = self.model
+        title = str(model.piece.get("title", "")) if model and model.name else ""
+        named = f"  {title} ({model.name})" if model and title and title != model.name else f"  {title}"
+        status = "   ".join(self._status.values())
+        line = Content.assemble(("Descant", "bold $accent"), (named, "bold"), f"   {status}" if status else "")
+        self.query_one("#head", Static).update(line)
+
+    def set_status(self, **words: str) -> None:
+        """Change what stands at the top beside the title."""
+        self._status.update(words)
+        self.show_head()
+
+    def show_keys(self) -> None:
+        """The line at the bottom: keys of what has the focus, then those of everywhere; each can be clicked."""
+        shown = [(a, self.studio.keymap.sign(a.id).replace("[", "\\[")) for a in self.studio.shown_actions()]
+        parts = [f"[@click=app.do('{a.id}')][b $text]{sign}[/] {a.label}[/]" for a, sign in shown if sign]
+        self.query_one("#keys", Static).update(Content.from_markup("  ".join(parts)))
+
+    def say(self, line: str) -> None:
+        """A notice."""
+        notice = self.query_one("#notice", Static)
+        notice.update(" ".join(line.split()))
+        notice.add_class("-new")
+        self._said_at = self.memory.now()
+
+    def _place_hint(self) -> None:
+        hint, frame = self.query_one("#hint"), self.query_one("#frame").region
+        width, height = hint.outer_size
+        left = frame.x + (frame.width - width) // 2
+        hint.styles.offset = (min(max(left, 0), self.size.width - width), frame.y + max((frame.height - height) // 2, 0))
+
+    def _show_place(self) -> None:
+        memory, place = self.memory, self.memory.position
+        if place is None:
+            mode = "paused" if memory.opened else "none"
+            self.query_one(Transport).show(Place(mode=mode, sound=self.studio.sound, underruns=self.studio.underruns))
+            return
+        if memory.playing and self.query_one("#hint").display:
+            self.query_one("#hint").display = False
+        beats = self.bar_beats
+        beat = memory.beat()
+        mode = "ended" if memory.ended and place.mode != "recorded" else place.mode
+        loop = place.loop
+        said = "" if loop is None else f"{loop[0] / beats + 1:.4g}–{loop[1] / beats + 1:.4g}"
+        tick = round(next(iter(self._ticks().values()), 0.0) - 0.499)
+        self.query_one(Transport).show(
+            Place(
+                *(mode, int(beat // beats) + 1, int(beat % beats) + 1, memory.seconds(), place.tempo, place.speed),
+                *(place.section, tick, said, self.studio.sound, self.studio.underruns),
+            )
+        )
+        live = place.mode == "live" or beat >= place.end - 1e-6
+        course = Course(beat, max(place.end, beat if live else 0.0), beats, tuple(memory.sections), loop, live)
+        self.query_one(Timeline).show(course)
+
+    def _ticks(self) -> dict[str, float]:
+        """The tick of each part that sounds now, between two reports as its rate has it."""
+        place, memory = self.memory.position, self.memory
+        if place is None:
+            return {part: trail.end - 1.0 for part, trail in memory.trails.items() if trail.end}
+        passed = min(memory.now() - memory.heard_at, 1.0) * place.speed if memory.playing else 0.0
+        found = {}
+        for part, tick in place.ticks.items():
+            last = memory.trails[part].end - 1 if part in memory.trails else tick
+            found[part] = min(max(tick + passed * self._rates.get(part, 0.0), 0.0), max(last, 0) + 0.999)
+        return found
+
+    def _show_plots(self) -> None:
+        plot, ticks = self.query_one(Plot), self._ticks()
+        if not plot.display or not plot.size.height:
+            return
+        seen = (plot.size, plot.first, tuple(int(t) for t in ticks.values()), tuple(self._trail_ends()))
+        if seen == getattr(plot, "seen", None):
+            return
+        plot.seen = seen  # type: ignore[attr-defined]
+        lanes = []
+        several = len(self.memory.trails) > 1
+        for part, name in self._plotted():
+            trail = self.memory.trails[part]
+            window = trail.window(name, ticks.get(part, 0.0), max(round(WINDOW * self._rates.get(part, 20.0)), 2))
+            label = f"{part}.{name}" if several else name
+            lanes.append(Lane(label, trail.channels[name].unit, window, trail.span(name)))
+        plot.show(lanes)
+
+    def _trail_ends(self) -> list[int]:
+        return [trail.end for trail in self.memory.trails.values()]
+
+    def _plotted(self) -> list[tuple[str, str]]:
+        """Channels in the order in which they matter: first those that a voice follows."""
+        score = self.model.piece.get("score", {}) if self.model else {}
+        parts = list(self.memory.trails)
+        heard: dict[tuple[str, str], None] = {}
+        for voice in score.get("voices", {}).values():
+            for lane in voice.get("lanes", {}).values():
+                if isinstance(lane, Mapping) and "channel" in lane:
+                    part, _, name = str(lane["channel"]).rpartition(".")
+                    heard[part or voice.get("part") or (parts[0] if parts else ""), name.partition("[")[0]] = None
+        every = [(p, n) for p, trail in self.memory.trails.items() for n in trail.channels]
+        return [place for place in heard if place in every] + [place for place in every if place not in heard]
+
+    def _show_picture(self) -> None:
+        from studio.painter import Wish
+
+        picture = self.query_one(Picture)
+        if self._picture is not None:
+            shown, self._picture = self._picture, None
+            picture.show(shown)
+        if self._painter is None or not picture.display or not self.memory.trails:
+            return
+        ticks, (width, height) = self._ticks(), picture.wanted
+        asked = (tuple(ticks.items()), width, height, tuple(self._trail_ends()) if not self.memory.playing else ())
+        if ticks and asked != self._asked and min(width, height) >= 8:
+            self._asked = asked
+            place = self.memory.position
+            here = (place.section, self.memory.seconds()) if place else ("", 0.0)
+            self._painter.draw(Wish(ticks, width, height, *here))
+
+    # What a person does here; the rest is in `Deeds`
+
+    def action_open(self) -> None:
+        self.remove_class("-large")
+        if self.has_class("-narrow"):
+            self.toggle_class("-shelf")
+            if not self.has_class("-shelf"):
+                self.query_one(Timeline).focus()
+                return
+        self.remove_class("-noshelf")
+        self.query_one("#items").focus()
+
+    def action_about(self) -> None:
+        from studio.screens.shelf import card
+
+        name = self.model.name if self.model else ""
+        if name:
+            self.studio.tell(name, card(name))
+
+    def action_larger(self) -> None:
+        self.toggle_class("-large")
+
+    def action_leave(self) -> None:
+        """Escape: back from where one is; silence where nothing is open."""
+        if self.has_class("-large") or self.has_class("-shelf"):
+            self.remove_class("-large", "-shelf")
+            self.query_one(Timeline).focus()
+        else:
+            self.studio.action_panic()
+
+    @on(Shelf.Chosen)
+    def _chosen(self, event: Shelf.Chosen) -> None:
+        self.remove_class("-shelf")
+        self.query_one(Timeline).focus()
+        self.studio.open(event.name)
+
+    @on(Knob.Turned)
+    def _turned(self, event: Knob.Turned) -> None:
+        knob = event.knob
+        self.attempt(lambda m: m.set(knob.part, knob.declared.name, event.value))
+
+    @on(Timeline.Sought)
+    def _sought(self, event: Timeline.Sought) -> None:
+        self.attempt(lambda m: m.seek(event.beat))
+
+    @on(Timeline.Looped)
+    def _looped(self, event: Timeline.Looped) -> None:
+        self.attempt(lambda m: m.loop(event.beats))
+
+    @on(Row.Edited)
+    def _edited(self, event: Row.Edited) -> None:
+        if self.model is None:
+            return
+        try:
+            self.model.edit(event.row.path, event.value)
+        except DescantError as error:
+            event.answer(str(error))
+            return
+        event.answer(None)
+
+    @on(VoiceBox.Asked)
+    def _asked_of_voice(self, event: VoiceBox.Asked) -> None:
+        box, desk = event.box, self.query_one(Desk)
+        if event.what == "mute":
+            if self.attempt(lambda m: m.strip(box.voice, mute=not box.muted)):
+                desk.strip(box.voice, mute=not box.muted)
+        elif event.what == "solo":
+            if self.attempt(lambda m: m.strip(box.voice, solo=not box.soloed)):
+                desk.strip(box.voice, solo=not box.soloed)
+        else:
+            gain = float(box.data.get("gain_db", 0.0)) + (1.0 if event.what == "louder" else -1.0)
+            self.attempt(lambda m: m.edit(f"score.voices.{box.voice}.gain_db", min(max(gain, -60.0), 12.0)))
+
+
+def _number(given: Any) -> float:
+    """A number, or a ratio such as ``"3/2"``."""
+    top, _, bottom = str(given).partition("/")
+    return float(top) / float(bottom or 1)

@@ -1,0 +1,173 @@
+"""What a person does with a performance: every action of the transport, of the take, and of the piece."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
+
+from textual.screen import Screen
+
+from pieces.signals import DescantError
+from studio.screens.model import Memory, Model
+
+if TYPE_CHECKING:
+    from studio.app import Studio
+
+#: Speeds that one can choose, forwards.
+SPEEDS = (0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 4.0)
+
+
+class Deeds(Screen[None]):
+    """The actions of a screen that performs; what is shown is its heir's."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.memory = Memory()
+        self._loop_from: float | None = None
+
+    @property
+    def studio(self) -> Studio:
+        """The app."""
+        return cast("Studio", self.app)
+
+    @property
+    def model(self) -> Model | None:
+        """The session; None in the first moments."""
+        return self.studio.model
+
+    @property
+    def bar_beats(self) -> int:
+        """Beats a bar."""
+        return int(self.model.piece.get("metre", {}).get("beats", 4)) if self.model else 4
+
+    def say(self, line: str) -> None:
+        """A notice."""
+        raise NotImplementedError
+
+    def attempt(self, deed: Callable[[Model], object]) -> bool:
+        """Do something with the session; what is refused becomes a notice."""
+        if self.model is None:
+            self.say("one moment: the studio is still starting")
+            return False
+        try:
+            deed(self.model)
+        except DescantError as error:
+            self.say(str(error))
+            return False
+        return True
+
+    def action_play(self) -> None:
+        if self.memory.playing:
+            self.attempt(lambda m: m.pause())
+        else:
+            self.attempt(lambda m: m.play())
+
+    def action_step(self) -> None:
+        self.attempt(lambda m: m.step())
+
+    def action_stop(self) -> None:
+        self.attempt(lambda m: m.stop())
+
+    def action_live(self) -> None:
+        end = self.memory.position.end if self.memory.position else 0.0
+        self.attempt(lambda m: m.seek(end))
+
+    def action_start(self) -> None:
+        self.attempt(lambda m: m.seek(0.0))
+
+    def _scrub(self, beats: float) -> None:
+        place = self.memory.position
+        if place is not None:
+            to = min(max(self.memory.beat() + beats, 0.0), place.end)
+            self.attempt(lambda m: m.seek(to))
+
+    def action_scrub_back(self) -> None:
+        self._scrub(-1.0)
+
+    def action_scrub_on(self) -> None:
+        self._scrub(1.0)
+
+    def action_scrub_back_bar(self) -> None:
+        self._scrub(-float(self.bar_beats))
+
+    def action_scrub_on_bar(self) -> None:
+        self._scrub(float(self.bar_beats))
+
+    def action_loop_from(self) -> None:
+        self._loop_from = self.memory.beat()
+        self.say(f"the loop begins at bar {self._loop_from / self.bar_beats + 1:.4g}; ] ends it")
+
+    def action_loop_to(self) -> None:
+        place, to = self.memory.position, self.memory.beat()
+        if place is None:
+            return
+        start = self._loop_from if self._loop_from is not None else max(to - self.bar_beats, 0.0)
+        if to - start < 0.25:
+            self.say("a loop needs a beginning before its end: [ sets it")
+            return
+        self.attempt(lambda m: m.loop((start, to)))
+
+    def action_loop_off(self) -> None:
+        self._loop_from = None
+        self.attempt(lambda m: m.loop(None))
+
+    def _set_speed(self, by: int) -> None:
+        now = self.memory.position.speed if self.memory.position else 1.0
+        at = min(range(len(SPEEDS)), key=lambda i: abs(SPEEDS[i] - abs(now)))
+        wanted = SPEEDS[min(max(at + by, 0), len(SPEEDS) - 1)]
+        self.attempt(lambda m: m.speed(-wanted if now < 0 else wanted))
+
+    def action_slower(self) -> None:
+        self._set_speed(-1)
+
+    def action_faster(self) -> None:
+        self._set_speed(1)
+
+    def action_reverse(self) -> None:
+        now = self.memory.position.speed if self.memory.position else 1.0
+        self.attempt(lambda m: m.speed(-now))
+
+    def action_branch(self) -> None:
+        self.attempt(lambda m: m.branch())
+
+    def action_new_seed(self) -> None:
+        self.attempt(lambda m: m.new_seed())
+
+    def action_undo(self) -> None:
+        self.attempt(lambda m: m.undo())
+
+    def action_redo(self) -> None:
+        self.attempt(lambda m: m.redo())
+
+    def action_keep(self) -> None:
+        self.attempt(lambda m: m.keep())
+
+    def action_keep_last(self) -> None:
+        self.attempt(lambda m: m.keep_last(16))
+
+    def action_discard(self) -> None:
+        from studio.screens.dialogs import Ask
+
+        def answered(answer: str | None) -> None:
+            if answer == "y":
+                self.attempt(lambda m: m.discard())
+
+        self.app.push_screen(Ask("Throw this recording away?", (("y", "Discard"), ("n", "Go on"))), answered)
+
+    def action_edit_file(self) -> None:
+        from studio.screens.editor import edit
+
+        self.attempt(lambda m: edit(self.app, m.file(), self.say))
+
+    def action_save_as(self) -> None:
+        from studio.screens.dialogs import Prompt
+
+        def answered(answer: str | None) -> None:
+            if answer:
+                path = Path(answer).expanduser()
+                if self.attempt(lambda m: m.save_as(path)):
+                    self.say(f"written: {path}")
+
+        name = f"{self.model.name.rpartition('/')[2].removesuffix('.toml')}.toml" if self.model else "piece.toml"
+        self.app.push_screen(Prompt("Write the piece to", name), answered)

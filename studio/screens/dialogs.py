@@ -1,0 +1,74 @@
+"""Small questions: yes or no, a line of text."""
+
+from __future__ import annotations
+
+from textual import events
+from textual.app import ComposeResult
+from textual.binding import Binding
+from textual.containers import Horizontal, Vertical
+from textual.screen import ModalScreen
+from textual.widgets import Button, Input, Static
+
+
+class Ask(ModalScreen[str]):
+    """A question with answers of one key each; Escape gives the empty answer.
+
+    Parameters
+    ----------
+    question : str
+    answers : tuple of (key, word)
+    """
+
+    DEFAULT_CSS = """
+    Ask, Prompt { align: center middle; }
+    Ask > Vertical, Prompt > Vertical {
+        width: 64; max-width: 95%; height: auto; padding: 1 2; background: $surface; border: round $accent;
+    }
+    Ask Horizontal { height: auto; align: right middle; margin-top: 1; }
+    Ask Button { margin-left: 1; min-width: 8; }
+    Prompt Input { margin-top: 1; }
+    """
+    BINDINGS = [Binding("escape", "answer('')", "Back", show=False)]
+
+    def __init__(self, question: str, answers: tuple[tuple[str, str], ...]) -> None:
+        super().__init__()
+        self._question, self._answers = question, answers
+
+    def compose(self) -> ComposeResult:
+        with Vertical():
+            yield Static(self._question, markup=False)
+            with Horizontal():
+                for key, word in self._answers:
+                    yield Button(f"{word} ({key})", id=f"answer-{key}", compact=True)
+
+    def on_key(self, event: events.Key) -> None:
+        if event.character in [key for key, _ in self._answers]:
+            event.stop()
+            self.dismiss(event.character)
+
+    def on_button_pressed(self, event: Button.Pressed) -> None:
+        self.dismiss((event.button.id or "").removeprefix("answer-"))
+
+    def action_answer(self, answer: str) -> None:
+        self.dismiss(answer)
+
+
+class Prompt(ModalScreen[str]):
+    """A line of text; Escape gives the empty one."""
+
+    BINDINGS = [Binding("escape", "leave", "Back", show=False)]
+
+    def __init__(self, question: str, value: str = "") -> None:
+        super().__init__()
+        self._question, self._value = question, value
+
+    def compose(self) -> ComposeResult:
+        with Vertical():
+            yield Static(self._question, markup=False)
+            yield Input(self._value, compact=True, select_on_focus=False)
+
+    def on_input_submitted(self, event: Input.Submitted) -> None:
+        self.dismiss(event.value)
+
+    def action_leave(self) -> None:
+        self.dismiss("")

@@ -1,0 +1,66 @@
+"""Jumping: a letter on everything that can have the focus; pressing it goes there (after posting's jump mode)."""
+
+from __future__ import annotations
+
+from textual import events
+from textual.app import ComposeResult
+from textual.screen import ModalScreen, Screen
+from textual.widget import Widget
+from textual.widgets import Label
+
+#: Letters in the order in which they are given: the home row first.
+LETTERS = "asdfghjklqwertyuiopzxcvbnm"
+
+
+class Jump(ModalScreen[str]):
+    """Letters over what lies below; any other key leaves.
+
+    Parameters
+    ----------
+    below : Screen
+    """
+
+    DEFAULT_CSS = """
+    Jump { background: $background 40%; }
+    Jump > Label { position: absolute; width: 3; background: $accent; color: $background; text-style: bold; }
+    Jump > #hint { width: auto; background: $panel; color: $text; dock: bottom; position: relative; }
+    """
+
+    def __init__(self, below: Screen[object]) -> None:
+        super().__init__()
+        self._below = below
+        self._targets = dict(zip(LETTERS, reachable(below), strict=False))
+
+    def compose(self) -> ComposeResult:
+        for letter, target in self._targets.items():
+            label = Label(f" {letter} ", markup=False)
+            label.styles.offset = (target.region.x, target.region.y)
+            yield label
+        yield Label(" press a letter to go there, any other key to stay ", id="hint", markup=False)
+
+    def on_key(self, event: events.Key) -> None:
+        event.stop()
+        event.prevent_default()
+        self.dismiss(event.key)
+
+    def on_click(self, event: events.Click) -> None:
+        self.dismiss("")
+
+    def goto(self, key: str | None) -> None:
+        """Give the focus to what a letter stands on."""
+        if (target := self._targets.get(key or "")) is not None:
+            self._below.set_focus(target)
+
+
+def reachable(screen: Screen[object]) -> list[Widget]:
+    """What can have the focus and is seen, in the order of Tab; as many as there are letters."""
+    found = [w for w in screen.focus_chain if w.region.area and screen.region.contains_region(w.region) and _seen(w)]
+    return found[: len(LETTERS)]
+
+
+def _seen(widget: Widget) -> bool:
+    """Whether it lies within what its scrolling ancestors show."""
+    return all(
+        not isinstance(node, Widget) or not node.is_scrollable or node.content_region.overlaps(widget.region)
+        for node in widget.ancestors
+    )

@@ -1,0 +1,175 @@
+"""The shelf: built-in pieces and sources with what they are, and a field for files of one's own."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from rich.style import Style
+from rich.text import Text
+from textual import events, work
+from textual.app import ComposeResult
+from textual.containers import Vertical, VerticalScroll
+from textual.message import Message
+from textual.widgets import Input, OptionList, Static
+from textual.widgets.option_list import Option
+
+from pieces.signals import DescantError
+from studio.widgets.tones import tone
+
+
+@dataclass(frozen=True)
+class Item:
+    """Something that can be opened."""
+
+    name: str
+    title: str
+    about: str
+    kind: str
+
+
+def items() -> list[Item]:
+    """Built-in pieces, and sources that have none of their own name."""
+    from pieces.piece import library
+    from pieces.source import find_source, source_names
+
+    found = []
+    for name, text in sorted(library().items()):
+        raw = tomllib.loads(text)
+        found.append(Item(name, str(raw.get("title", name)), " ".join(str(raw.get("about", "")).split()), "piece"))
+    known = {item.name for item in found}
+    for name in source_names():
+        try:
+            cls = find_source(name)
+        except DescantError:
+            continue  # an installed source that does not load is no reason to show no list
+        if name not in known and not cls.inputs:
+            found.append(Item(name, cls.name, cls.about, "source"))
+    return found
+
+
+def card(name: str) -> str:
+    """All that can be said of a piece: its programme note, parts, voices, and its sources with their references."""
+    from pieces.piece import find_piece
+    from studio.catalogue import piece_card, source_card
+
+    piece, _ = find_piece(name)
+    told = [piece_card(name).text]
+    for source in dict.fromkeys(part.source for part in piece.parts.values()):
+        try:
+            told.append(source_card(source).text)
+        except DescantError as error:
+            told.append(str(error))
+    return "\n\n".join(told)
+
+
+class Shelf(Vertical):
+    """A list with a field above it: type to filter, or the path of a file; Enter opens."""
+
+    DEFAULT_CSS = """
+    Shelf { width: 30; border-right: solid $panel; background: $surface; }
+    Shelf > Input { height: 1; border: none; padding: 0 1 !important; background: $panel; }
+    Shelf > OptionList { height: 1fr; border: none; padding: 0; background: $surface; scrollbar-size-vertical: 1; }
+    Shelf > OptionList:focus { border: none; }
+    Shelf > VerticalScroll { height: 1fr; padding: 0 1; border-top: solid $panel; scrollbar-size-vertical: 1; }
+    Shelf > VerticalScroll > Static { height: auto; }
+    """
+
+    class Chosen(Message):
+        """Someone wants this piece, source or file open."""
+
+        def __init__(self, name: str) -> None:
+            super().__init__()
+            self.name = name
+
+    def __init__(self, id: str | None = None) -> None:
+        super().__init__(id=id)
+        self.items: Sequence[Item] = ()
+        self._open = self._pointed = ""
+
+    def compose(self) -> ComposeResult:
+        yield Input(placeholder="filter, or a file.toml", id="filter", compact=True)
+        yield OptionList(id="items", markup=False)
+        with VerticalScroll(can_focus=False):
+            yield Static("", id="about", markup=False)
+
+    @work(thread=True, exclusive=True)
+    def load(self) -> None:
+        """Read the list; a thread does it, since sources are imported for it."""
+        found = items()
+        self.app.call_from_thread(self.fill, found)
+
+    def fill(self, found: Sequence[Item]) -> None:
+        """Show these."""
+        self.items = found
+        self._list(self.query_one("#filter", Input).value)
+
+    def mark(self, name: str) -> None:
+        """Point out the piece that is open."""
+        if name != self._open:
+            self._open = name
+            self._list(self.query_one("#filter", Input).value)
+
+    def _list(self, wanted: str) -> None:
+        words = wanted.lower().split()
+        shown = [i for i in self.items if all(w in f"{i.name} {i.title} {i.about}".lower() for w in words)]
+        options = self.query_one("#items", OptionList)
+        before = options.highlighted
+        options.clear_options()
+        options.add_options([Option(self._line(item), id=item.name) for item in shown])
+        names = [item.name for item in shown]
+        if names:
+            is_new = self._open in names and self._pointed != self._open
+            options.highlighted = names.index(self._open) if is_new else min(before or 0, len(names) - 1)
+            self._pointed = self._open if is_new else self._pointed
+        else:
+            self._tell(None)
+
+    def _line(self, item: Item) -> Text:
+        is_open = item.name == self._open
+        text = Text(no_wrap=True, overflow="ellipsis")
+        text.append("▶ " if is_open else "  ", Style(color=tone(self, "accent")))
+        text.append(item.name, Style(bold=is_open))
+        if item.kind == "source":
+            text.append("  source", Style(dim=True))
+        return text
+
+    def _tell(self, item: Item | None) -> None:
+        about = self.query_one("#about", Static)
+        if item is None:
+            about.update("nothing here is called that; a file is opened by its path, my.toml or my_source.py")
+        else:
+            about.update(Text.assemble((item.title, Style(bold=True)), "\n\n", item.about))
+
+    def on_option_list_option_highlighted(self, event: OptionList.OptionHighlighted) -> None:
+        event.stop()
+        self._tell(next((i for i in self.items if i.name == event.option.id), None))
+
+    def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
+        event.stop()
+        if event.option.id:
+            self.post_message(self.Chosen(event.option.id))
+
+    def on_input_changed(self, event: Input.Changed) -> None:
+        event.stop()
+        self._list(event.value)
+
+    def on_input_submitted(self, event: Input.Submitted) -> None:
+        event.stop()
+        name = event.value.strip()
+        options = self.query_one("#items", OptionList)
+        if name.endswith((".toml", ".py")) or ".py:" in name:
+            self.post_message(self.Chosen(name))
+        elif options.highlighted is not None and (found := options.get_option_at_index(options.highlighted)).id:
+            self.post_message(self.Chosen(found.id))
+
+    def on_key(self, event: events.Key) -> None:
+        """Down leaves the field for the list."""
+        field, options = self.query_one("#filter", Input), self.query_one("#items", OptionList)
+        if event.key == "down" and field.has_focus:
+            event.stop()
+            options.focus()
+        elif event.key == "escape" and field.has_focus and field.value:
+            event.stop()
+            field.value = ""
