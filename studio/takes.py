@@ -140,8 +140,8 @@ class Takes:
         self.archive.retain(take_id, now)
         return now
 
-    def discard(self, take_id: str) -> None:
-        """Put a take out of sight; it goes when this is closed.
+    def discard(self, take_id: str) -> str:
+        """Put a take out of sight; it goes when this is closed. Returns its id.
 
         Raises
         ------
@@ -158,6 +158,7 @@ class Takes:
         with self._lock:
             if take_id not in self._discarded:
                 self._discarded.append(take_id)
+        return take_id
 
     def undiscard(self) -> str | None:
         """Bring the take back that was discarded last; returns its id."""

@@ -39,8 +39,8 @@ TABLE: Mapping[str, tuple[tuple[str, str, str, str], ...]] = {
         ("zoom_selection", "Zoom to selection", "z", "See the selection, as large as it goes."),
         ("cursor_left", "Cursor left", "left", "Move the cursor a column to the left."),
         ("cursor_right", "Cursor right", "right", "Move the cursor a column to the right."),
-        ("select_left", "Select left", "shift+left", "Select from the cursor to the left; the mouse selects by dragging."),
-        ("select_right", "Select right", "shift+right", "Select from the cursor to the right."),
+        ("select_left", "Select left", "shift+left", "Select to the left of the cursor; the mouse drags."),
+        ("select_right", "Select right", "shift+right", "Select to the right of the cursor."),
         ("far_left", "Ten left", "ctrl+left", "Move the cursor ten columns to the left."),
         ("far_right", "Ten right", "ctrl+right", "Move the cursor ten columns to the right."),
         ("to_start", "Beginning", "home", "Put the cursor on the beginning."),
@@ -51,4 +51,20 @@ TABLE: Mapping[str, tuple[tuple[str, str, str, str], ...]] = {
     ),
 }  # fmt: skip
 #: Those that stand in the line at the bottom of the screen.
-SHOWN = {"hear", "other", "keep_take", "discard_take", "tag", "export", "trim", "derive", "search", "leave"}
+SHOWN = {
+    "zoom_in",
+    "zoom_out",
+    "zoom_all",
+    "zoom_selection",
+    "select_right",
+    "hear",
+    "other",
+    "keep_take",
+    "discard_take",
+    "tag",
+    "export",
+    "trim",
+    "derive",
+    "search",
+    "leave",
+}

@@ -67,6 +67,12 @@ class Peaks:
             self._levels.append(self._levels[-1].folded())
 
     @property
+    def highest(self) -> float:
+        """The largest sample, without its sign."""
+        top = self._levels[-1]
+        return float(max(top.high.max(), -top.low.min(), 0.0))
+
+    @property
     def bytes(self) -> int:
         """Memory that the pyramid takes."""
         return sum(a.nbytes for level in self._levels for a in (level.low, level.high, level.power))

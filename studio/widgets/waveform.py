@@ -10,18 +10,23 @@ from studio.widgets.soundview import NONE, Grid, SoundView, packed
 
 #: Blocks that fill a cell from below, by eighths.
 _EIGHTHS = np.array(list(" ▁▂▃▄▅▆▇█"))
-#: Rows from which on each channel has a lane of its own.
-_LANES = 6
+#: Rows from which on each channel has a lane of its own, and how far a quiet sound is enlarged at most.
+_LANES, _LARGEST = 10, 10.0
 
 
 class Waveform(SoundView):
-    """Draws `peaks` to an eighth of a row: from lowest to highest sample, and brighter the root mean square."""
+    """Draws `peaks` to an eighth of a row: from lowest to highest sample, and brighter the root mean square.
+
+    The loudest sample of the sound fills the height (up to 20 dB are made up for); the label says where the top is.
+    """
 
     peaks: Peaks | None = None
+    _scale = 1.0
 
     def hear(self, peaks: Peaks) -> None:
         """Show a sound, the whole of it."""
         self.peaks = peaks
+        self._scale = min(1 / max(peaks.highest, 1e-9), _LARGEST)
         self.open(peaks.duration)
 
     def compute(self, start: float, end: float, columns: int, rows: int) -> Columns | None:
@@ -37,16 +42,18 @@ class Waveform(SoundView):
             channels = 1
         height = rows // channels
         peak, core = packed(self.colour("peak")), packed(self.colour("core"))
-        lanes = [lane(made.low[k], made.high[k], made.rms[k], height) for k in range(channels)]
+        scale = np.float32(self._scale)
+        lanes = [lane(*(scale * v[k] for v in (made.low, made.high, made.rms)), height) for k in range(channels)]
         rest = rows - height * channels
         text = np.concatenate([found[0] for found in lanes] + [np.full((rest, made.low.shape[1]), " ")])
         kinds = [
             np.concatenate([found[k] for found in lanes] + [np.zeros((rest, made.low.shape[1]), int)]) for k in (1, 2)
         ]
         table = np.array([NONE, peak, core], dtype=np.uint32)
-        if channels == 2:
-            text[0, :1], text[height, :1] = "L", "R"
-            kinds[0][0, :1] = kinds[0][height, :1] = 1
+        top = f"{-20 * np.log10(self._scale):.1f} dB" if self._scale != 1 else "0 dB"
+        for k, name in enumerate(("L ", "R ") if channels == 2 else ("",)):
+            label = list(f"{name}{top if k == 0 else ''}".rstrip())[:columns]
+            text[k * height, : len(label)], kinds[0][k * height, : len(label)] = label, 1
         return Grid(text, table[kinds[0]], table[kinds[1]])
 
 
