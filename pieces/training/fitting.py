@@ -104,9 +104,9 @@ class Fitting(Source):
         #: nothing is held, also the ``row`` that was emitted, so that a batch or noise drawn anew does not move it.
         self._arrays: dict[str, Floats] = {}
         #: ``settled``: ticks since the target converged or diverged, -1 while it is learned; ``held``: a bit for each
-        #: key that is down.
-        self._counts = dict.fromkeys(("tick", "posed", "posed_at", "steps", "played", "held"), 0)
-        self._counts |= {"settled": -1, "note": self.phrase[0]}
+        #: key that is down; ``asked_at``: tick at which a note posed a target.
+        self._counts = dict.fromkeys(("tick", "posed", "steps", "played", "held"), 0)
+        self._counts |= {"settled": -1, "note": self.phrase[0], "asked_at": -1_000_000}
 
     @abstractmethod
     def pose(self, controls: Mapping[str, Value]) -> dict[str, Floats]:
@@ -152,8 +152,8 @@ class Fitting(Source):
             elif event.kind == "note":
                 midi, velocity = note(event)
                 counts["played"] = 1
-                if velocity > 0:
-                    asked |= midi < self.split and self._may_pose(controls)
+                if velocity > 0 and midi < self.split and self._may_pose(controls):
+                    asked, counts["asked_at"] = True, counts["tick"]
                 if self._sounds(midi):
                     counts["held"] = counts["held"] | 1 << midi if velocity > 0 else counts["held"] & ~(1 << midi)
                     counts["note"] = midi if velocity > 0 else counts["note"]
@@ -175,7 +175,7 @@ class Fitting(Source):
         self._arrays |= {"moment": zeros, "moment_2": zeros}
         if not counts["played"]:
             counts["note"] = self.phrase[counts["posed"] % len(self.phrase)]
-        counts.update(posed=counts["posed"] + 1, posed_at=counts["tick"], steps=0, settled=-1)
+        counts.update(posed=counts["posed"] + 1, steps=0, settled=-1)
         return Event(counts["tick"], "new_target", {"target": counts["posed"]})
 
     def _tick(self, controls: Mapping[str, Value], emitted: list[Event], learns: bool) -> Floats:

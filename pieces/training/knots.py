@@ -84,5 +84,4 @@ class Knots(Fitting):
         return True
 
     def _may_pose(self, controls: Mapping[str, Value]) -> bool:
-        counts = self._counts
-        return not counts["posed"] or counts["tick"] - counts["posed_at"] >= int(controls["gap"])
+        return self._counts["tick"] - self._counts["asked_at"] >= int(controls["gap"])
