@@ -158,6 +158,22 @@ class Quit:
     """End."""
 
 
+@dataclass(frozen=True)
+class Join:
+    """The first thing said by whoever connects.
+
+    Attributes
+    ----------
+    writes : bool
+        Whether it plays patches, and so needs a share of the ring.
+    share : int or None
+        The one that it had before, if it was there before.
+    """
+
+    writes: bool
+    share: int | None = None
+
+
 Command: TypeAlias = (
     LoadPatch
     | LoadFile
@@ -178,9 +194,9 @@ Command: TypeAlias = (
 
 @dataclass(frozen=True)
 class Hello:
-    """The first thing said to whoever connects: the share of the ring that is theirs to write."""
+    """The first thing said to whoever connects: the share of the ring that is theirs, if they asked for one."""
 
-    share: int
+    share: int | None
 
 
 @dataclass(frozen=True)
@@ -223,4 +239,11 @@ class Refused:
     reason: str
 
 
-Answer: TypeAlias = Hello | Ready | Ended | Silenced | Lost | Back | Refused
+@dataclass(frozen=True)
+class Died:
+    """The engine's process has ended, though nobody wished it; said by `client.Engine`, which starts another one."""
+
+    reason: str
+
+
+Answer: TypeAlias = Hello | Ready | Ended | Silenced | Lost | Back | Refused | Died

@@ -216,6 +216,10 @@ class LaneRing:
         self._lanes[base : base + slots, at : at + before] = rows[:, :before]
         self._lanes[base : base + slots, : count - before] = rows[:, before:]
 
+    def copy(self, base: int, to: int, slots: int) -> None:
+        """Copy slots, at all times."""
+        self._lanes[to : to + slots] = self._lanes[base : base + slots]
+
     def written(self, share: int, until: int) -> None:
         """Say that all slots in use are written up to a point, exclusive, of engine time."""
         self._head["written"][0, share] = until

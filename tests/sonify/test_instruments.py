@@ -117,14 +117,14 @@ def test_struck_pitch(play, instrument):
 
 
 @pytest.mark.parametrize("count", [9, 20])
-def test_every_note_of_a_chord_sounds_up_to_sixteen_and_then_the_loudest(play, count):
-    """The quiet notes come first: with too few resonators, or without a choice, others would be heard."""
+def test_every_note_of_a_chord_sounds(play, count):
+    """However many there are."""
     score = {"voices": {"a": {"instrument": "pluck", "on": ["note"], "lanes": {"brightness": 0, "decay": 4}}}}
     keys = range(57, 57 + 2 * count, 2)
     events = tuple(Event(1, "note", {"midi": k, "velocity": 0.2 + 0.8 * i / count}) for i, k in enumerate(keys))
     played = play(score, {"x": np.zeros(30)}, 10, events)
     frequencies, _ = peaks(played.between(0.2, 2.2), 48_000, -40)
-    np.testing.assert_allclose(frequencies, [440 * 2 ** ((k - 69) / 12) for k in keys[-16:]], rtol=2e-3)
+    np.testing.assert_allclose(frequencies, [440 * 2 ** ((k - 69) / 12) for k in keys], rtol=2e-3)
 
 
 def test_velocity_is_loudness(play):

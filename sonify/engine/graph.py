@@ -1,0 +1,263 @@
+"""Strips → pyo, live: the graph of a deck, and the master that all decks go into. For the engine's process only.
+
+What changes comes in blocks: before each block numpy fills small tables, which pyo then reads (`Block`). So everything
+that has a state worth keeping is outside of pyo, and a graph can be made again on another server.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sonify.desk import MIX
+from sonify.effects import Stereo
+from sonify.engine.patch import Patch, is_in_pieces
+from sonify.graph import chain, instrument
+from sonify.instruments.base import CONTROL_RATE, Signal
+from sonify.strips import Given, GroupStrip, Sides, Slot, VoiceStrip
+
+Floats = NDArray[np.float64]
+
+#: What is louder than this, linear, is a mistake, and so is what is not finite: both are cut off here.
+BOUND = 64.0
+#: Nothing leaves the master above this: -1 dBFS.
+CEILING = 10 ** (-1.0 / 20)
+#: Seconds in which a fader follows, and in which panic silences.
+_FADER, _PANIC = 0.02, 0.005
+#: The limiter: how far it sees ahead, how fast it closes (a time constant), and how fast it opens (the same).
+_AHEAD, _CLOSES, _OPENS = 0.0025, 0.0004, 0.08
+
+
+class Block:
+    """Values of one block, filled by numpy before it is computed.
+
+    Attributes
+    ----------
+    values : ndarray
+        [samples], to be written into.
+    signal : Signal
+    """
+
+    def __init__(self, samples: int, rate: int) -> None:
+        import pyo64 as pyo
+
+        self._table = pyo.DataTable(samples)
+        self.values: Floats = np.asarray(self._table.getBuffer())
+        self.signal = pyo.TableRead(self._table, freq=rate / samples, loop=1, interp=1).play()
+
+
+class Points:
+    """Where all slots are read in this block: points between which the block lies, one pointer for all tables.
+
+    Attributes
+    ----------
+    count : int
+        Points that a block needs.
+    """
+
+    def __init__(self, samples: int, rate: int) -> None:
+        self.count = int(np.ceil(samples * CONTROL_RATE / rate)) + 2
+        self._steps = np.arange(samples) * CONTROL_RATE / rate
+        self._pointer = Block(samples, rate)
+
+    def set(self, start: float) -> int:
+        """Set the block's beginning, in points; the first point that is needed."""
+        first = int(np.floor(start + 1e-6))
+        self._pointer.values[:] = (max(start - first, 0.0) + self._steps) / self.count
+        return first
+
+    def slot(self) -> tuple[Any, Floats, Signal]:
+        """A table, its points, and what is read from it."""
+        import pyo64 as pyo
+
+        table = pyo.DataTable(self.count)
+        return table, np.asarray(table.getBuffer()), pyo.Pointer(table, self._pointer.signal)
+
+
+class DeckGraph:
+    """What one deck plays: a patch, or a file, which are two `Block`s.
+
+    Attributes
+    ----------
+    level : ndarray
+        Gain of the deck in this block, to be written into.
+    rows : list of ndarray
+        Points of each slot, to be written into.
+    pieces : dict of str to ndarray
+        Voice → the sound of its notes in this block, to be written into.
+    file : tuple of ndarray
+        Left and right, to be written into.
+    out : Stereo
+        What goes into the master.
+    """
+
+    def __init__(self, samples: int, rate: int, points: Points) -> None:
+        import pyo64 as pyo
+
+        self.pyo = pyo
+        self._samples, self._rate, self._points = samples, rate, points
+        self._kept: list[Any] = []
+        self._level = Block(samples, rate)
+        self.level = self._level.values
+        self.rows: list[Floats] = []
+        self.pieces: dict[str, Floats] = {}
+        self.file: tuple[Floats, ...] = ()
+        self.faders: dict[str, Signal] = {}
+        self._peaks: dict[str, list[Signal]] = {}
+        self.out: Stereo = (pyo.Sig(0.0), pyo.Sig(0.0))
+
+    def belongs(self, points: Points | None) -> bool:
+        """Whether it was made for the server of these points."""
+        return self._points is points
+
+    def play_file(self) -> None:
+        """Make it play what `file` is filled with."""
+        blocks = Block(self._samples, self._rate), Block(self._samples, self._rate)
+        self._kept += blocks
+        self.file = tuple(block.values for block in blocks)
+        self._end((blocks[0].signal, blocks[1].signal))
+
+    def play_patch(self, patch: Patch, gains: Mapping[str, float]) -> None:
+        """Make it play a patch; faders that are not given stand at 1."""
+        slots = [self._points.slot() for _ in range(patch.slots)]
+        self._kept += slots
+        self.rows = [points for _, points, _ in slots]
+        self._signals = [signal for *_, signal in slots]
+        ways: dict[str, tuple[list[Signal], list[Signal]]] = {way: ([], []) for way in (MIX, *patch.groups)}
+        for name, voice in patch.voices.items():
+            self.faders[name] = self.pyo.SigTo(gains.get(name, 1.0), time=_FADER, init=gains.get(name, 1.0))
+            sound = self._voice(name, voice)
+            if sound is not None:
+                self._send(sound, voice.outs, ways)
+        for name, group in patch.groups.items():
+            self.faders[name] = self.pyo.SigTo(gains.get(name, 1.0), time=_FADER, init=gains.get(name, 1.0))
+            self._send(self._group(name, group, self._sum(ways[name])), group.outs, ways)
+        self._end(self._sum(ways[MIX]))
+
+    def peaks(self) -> dict[str, float]:
+        """Linear peak of every strip in the last block."""
+        return {name: max(float(meter.get()) for meter in meters) for name, meters in self._peaks.items()}
+
+    def peak(self) -> tuple[float, float]:
+        """Linear peaks of the deck in the last block."""
+        left, right = (float(meter.get()) for meter in self._ends)
+        return left, right
+
+    def _voice(self, name: str, strip: VoiceStrip) -> Stereo | None:
+        pieces = None
+        if is_in_pieces(strip.instrument):
+            block = Block(self._samples, self._rate)
+            self._kept.append(block)
+            self.pieces[name], pieces = block.values, block.signal
+        sound = instrument(strip, self._signal, pieces)
+        if sound is None:
+            return None
+        fader = self.faders[name]
+        if not strip.effects:
+            faded = self._keep(self.pyo.Sig(sound, mul=fader))
+            self._peaks[name] = [self.pyo.PeakAmp(faded)]
+            return faded, faded
+        sides = tuple(self.pyo.Sig(sound, mul=self._signal(gain)) for gain in strip.pan)
+        left, right = chain(strip.effects, (sides[0], sides[1]), self._signal)
+        return self._metered(name, (self.pyo.Sig(left, mul=fader), self.pyo.Sig(right, mul=fader)))
+
+    def _group(self, name: str, strip: GroupStrip, sound: Stereo) -> Stereo:
+        sound = chain(strip.effects, sound, self._signal)
+        gain, fader = self._signal(strip.gain), self.faders[name]
+        sides = [self.pyo.Sig(self.pyo.Sig(side, mul=gain), mul=fader) for side in sound]
+        return self._metered(name, (sides[0], sides[1]))
+
+    def _metered(self, name: str, sound: Stereo) -> Stereo:
+        self._peaks[name] = [self.pyo.PeakAmp(side) for side in sound]
+        return sound
+
+    def _send(
+        self,
+        sound: Stereo,
+        outs: Iterable[tuple[str, Sides]],
+        ways: Mapping[str, tuple[list[Signal], list[Signal]]],
+    ) -> None:
+        for way, gains in outs:
+            for side, gain, into in zip(sound, gains, ways[way], strict=True):
+                into.append(self.pyo.Sig(side, mul=self._signal(gain)))
+
+    def _sum(self, sides: tuple[list[Signal], list[Signal]]) -> Stereo:
+        left, right = (self._keep(self.pyo.Mix(side, voices=1) if side else self.pyo.Sig(0.0)) for side in sides)
+        return left, right
+
+    def _end(self, sound: Stereo) -> None:
+        """Bound, level and meter. `Max` and `Min` let nothing through that is not finite, which `Clip` does."""
+        pyo = self.pyo
+        bounded = [pyo.Min(pyo.Max(side, -BOUND), BOUND) for side in sound]
+        self._ends = [pyo.PeakAmp(side) for side in bounded]
+        self.out = (pyo.Sig(bounded[0], mul=self._level.signal), pyo.Sig(bounded[1], mul=self._level.signal))
+        self._kept.append(bounded)
+
+    def _signal(self, given: Given) -> Signal:
+        return self._signals[given.index] if isinstance(given, Slot) else float(np.asarray(given).flat[0])
+
+    def _keep(self, signal: Signal) -> Signal:
+        self._kept.append(signal)
+        return signal
+
+
+class Master:
+    """Decks → gain → limiter → panic's gate → the device.
+
+    Attributes
+    ----------
+    heard : tuple of ndarray
+        Left and right of the last block, as it went to the device.
+    """
+
+    def __init__(self, server: Any, samples: int, gain: float) -> None:
+        import pyo64 as pyo
+
+        self.pyo, self._server = pyo, server
+        self._inputs: Stereo = (pyo.Sig(0.0), pyo.Sig(0.0))
+        self._gain = pyo.SigTo(gain, time=_FADER, init=gain)
+        self._gate = pyo.SigTo(1.0, time=_PANIC, init=1.0)
+        loud = [pyo.Sig(side, mul=self._gain) for side in self._inputs]
+        # The gain falls as fast as it must for peaks, and has fallen when they come; what it misses is clipped.
+        peak = pyo.Max(pyo.Max(pyo.Abs(loud[0]), pyo.Abs(loud[1])), CEILING)
+        held = pyo.Follower2(peak, risetime=0.0, falltime=2 * np.pi * _OPENS)
+        wanted = pyo.Pow(pyo.Sig(pyo.Max(held, peak), mul=1 / CEILING), -1.0)
+        limit = pyo.Min(pyo.Port(wanted, risetime=_OPENS, falltime=_CLOSES, init=1.0), 1.0)
+        late = [pyo.Sig(pyo.Delay(side, delay=_AHEAD, maxdelay=0.01), mul=limit) for side in loud]
+        cut = [pyo.Clip(side, -CEILING, CEILING) for side in late]
+        ends = [pyo.Sig(side, mul=self._gate).out(i) for i, side in enumerate(cut)]
+        tables = [pyo.DataTable(samples) for _ in ends]
+        fills = [pyo.TableFill(end, table) for end, table in zip(ends, tables, strict=True)]
+        self.heard = tuple(np.asarray(table.getBuffer()) for table in tables)
+        self._kept = [loud, peak, held, wanted, limit, late, cut, ends, fills]
+        self._order = _streams(server)
+
+    def hear(self, decks: Sequence[DeckGraph]) -> None:
+        """Mix these decks from the next block on; to be called between two blocks.
+
+        pyo computes in the order in which objects were made, so the master's are moved behind the decks'.
+        """
+        pyo = self.pyo
+        mixes = [pyo.Mix([deck.out[i] for deck in decks], voices=1) if decks else pyo.Sig(0.0) for i in (0, 1)]
+        marker = pyo.Sig(0.0)
+        (end,) = (base._getStream() for base in marker.getBaseObjects())
+        for stream in self._order:
+            self._server.changeStreamPosition(end, stream)
+        for side, mix in zip(self._inputs, mixes, strict=True):
+            side.value = mix
+
+    def set_gain(self, gain: float) -> None:
+        """Linear gain of everything."""
+        self._gain.value = gain
+
+    def silence(self, on: bool) -> None:
+        """Close panic's gate, or open it."""
+        self._gate.value = 0.0 if on else 1.0
+
+
+def _streams(server: Any) -> list[Any]:
+    """All streams of a server, in the order in which they are computed."""
+    return list(server.getStreams())
