@@ -57,6 +57,14 @@ class Studio(App[None]):
     """
 
     TITLE = "Descant"
+    CSS = """
+    * {
+        scrollbar-color: $foreground 25%; scrollbar-color-hover: $primary; scrollbar-color-active: $accent;
+        scrollbar-background: $surface; scrollbar-background-hover: $surface; scrollbar-background-active: $surface;
+        scrollbar-size-vertical: 1; link-style: none; link-color: $text-muted; link-background: 0%;
+        link-style-hover: bold; link-color-hover: $accent; link-background-hover: $panel;
+    }
+    """
     COMMANDS = {_palette}
     ENABLE_COMMAND_PALETTE = True
     COMMAND_PALETTE_BINDING = ""
@@ -163,12 +171,14 @@ class Studio(App[None]):
         nodes = list(self.focused.ancestors_with_self) if self.focused else []
         kinds = ((Knob, "control"), (Row, "mapping"), (Head, "voice"), (VoiceBox, "voice"), (Compose, "compose"))
         found = [place for node in nodes for kind, place in kinds if isinstance(node, kind)]
+        found += [place for node in [*nodes, self.screen] if (place := getattr(node, "PLACE", ""))]
         found += ["compose"] if isinstance(self.screen, Compose) else []
         return [*dict.fromkeys(found), "everywhere"]
 
     def possible_actions(self) -> Iterable[Action]:
         """Actions that can be done now; the palette asks while it lies over the screen they are about."""
-        known = {*self.places(), *(["compose"] if self.composing else [])}
+        under = next((s for s in reversed(self.screen_stack) if not s.is_modal), None)
+        known = {*self.places(), "compose" if isinstance(under, Compose) else getattr(under, "PLACE", "")}
         return [a for a in ACTIONS if a.where in known and a.id != "palette"]
 
     def shown_actions(self) -> list[Action]:
@@ -216,7 +226,15 @@ class Studio(App[None]):
         self.say(line or f"theme {self.theme}")
 
     def action_library(self) -> None:
-        self.say("the library is not there yet; descant takes lists what is kept")
+        from studio.config import archive_place
+        from studio.screens.library import Library
+        from studio.takes import Takes
+
+        if any(isinstance(screen, Library) for screen in self.screen_stack):
+            return
+        takes = Takes(getattr(self.model, "place", None) or archive_place())
+        library = Library(takes, getattr(self.model, "sound", None), self.keymap)
+        self.push_screen(library, lambda name: self.open(name) if name else None)
 
     async def action_quit(self) -> None:
         """Leave; ask only where something would be lost."""

@@ -46,10 +46,6 @@ class Compose(Deeds):
 
     CSS = """
     Compose { layout: vertical; layers: base over; }
-    * { scrollbar-color: $panel-lighten-2; scrollbar-color-hover: $primary; scrollbar-color-active: $accent;
-        scrollbar-background: $surface; scrollbar-background-hover: $surface; scrollbar-background-active: $surface;
-        scrollbar-size-vertical: 1; link-style: not underline; link-color: $text-muted; link-background: 0%;
-        link-style-hover: bold; link-color-hover: $accent; link-background-hover: $panel; }
     #head { height: 1; padding: 0 1; background: $panel; }
     #body { height: 1fr; }
     #stage { width: 1fr; }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from rich.style import Style
+from rich.table import Table
 from rich.text import Text
 from textual.app import ComposeResult
 from textual.binding import Binding
@@ -78,19 +79,25 @@ class Help(ModalScreen[None]):
         with VerticalScroll() as box:
             box.border_title = f" {self._title} "
             box.border_subtitle = " Esc closes "
-            yield Static(self._text())
+            yield Static(self._about, markup=False)
+            for title, place in self._places:
+                yield Static(Text(f"\n{title}", Style(bold=True, color=tone(self, "accent"))))
+                yield Static(self._table(place))
+            yield Static(self._rest())
 
-    def _text(self) -> Text:
-        strong, dim = Style(bold=True, color=tone(self, "accent")), Style(dim=True)
-        text = Text(self._about + "\n" if self._about else "")
-        for title, place in self._places:
-            text.append(f"\n{title}\n", strong)
-            for action in self._keymap.actions(place):
-                keys = " ".join(self._keymap.signs(action.id))
-                text.append(f"  {keys:<12}", Style(bold=True))
-                text.append(f"{action.label:<16}")
-                text.append(f"{action.help}\n", dim)
-        text.append("\nTab, Shift+Tab", Style(bold=True))
+    def _table(self, place: str) -> Table:
+        table = Table.grid(padding=(0, 2))
+        table.add_column(min_width=9, style="bold", no_wrap=True)
+        table.add_column(min_width=14, no_wrap=True)
+        table.add_column(style="dim")
+        for action in self._keymap.actions(place):
+            table.add_row(Text(" ".join(self._keymap.signs(action.id))), action.label, Text(action.help))
+        return table
+
+    @staticmethod
+    def _rest() -> Text:
+        dim = Style(dim=True)
+        text = Text("\nTab, Shift+Tab", Style(bold=True))
         text.append("  go from one to the next. ", dim)
         text.append("Mouse", Style(bold=True))
         text.append("  everything can be clicked; the wheel turns controls.", dim)

@@ -8,6 +8,8 @@ from textual.screen import ModalScreen, Screen
 from textual.widget import Widget
 from textual.widgets import Label
 
+from studio.screens.voices import Row
+
 #: Letters in the order in which they are given: the home row first.
 LETTERS = "asdfghjklqwertyuiopzxcvbnm"
 
@@ -53,9 +55,9 @@ class Jump(ModalScreen[str]):
 
 
 def reachable(screen: Screen[object]) -> list[Widget]:
-    """What can have the focus and is seen, in the order of Tab; as many as there are letters."""
+    """What can have the focus and is seen; rows of lists come last, since there are fewer letters than rows."""
     found = [w for w in screen.focus_chain if w.region.area and screen.region.contains_region(w.region) and _seen(w)]
-    return found[: len(LETTERS)]
+    return sorted(found, key=lambda w: isinstance(w, Row))[: len(LETTERS)]
 
 
 def _seen(widget: Widget) -> bool:

@@ -39,6 +39,6 @@ class Actions(Provider):
         """Those that match."""
         matcher = self.matcher(query)
         for action in self._known():
-            score = max(matcher.match(action.label), 0.6 * matcher.match(action.help))
+            score = matcher.match(action.label) or 0.1 * (query.lower() in action.help.lower())
             if score > 0:
                 yield Hit(score, matcher.highlight(action.label), lambda a=action: self._do(a), help=self._say(action))

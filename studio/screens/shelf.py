@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from rich.style import Style
 from rich.text import Text
-from textual import events, work
+from textual import events
 from textual.app import ComposeResult
 from textual.containers import Vertical, VerticalScroll
 from textual.message import Message
@@ -94,11 +94,8 @@ class Shelf(Vertical):
         with VerticalScroll(can_focus=False):
             yield Static("", id="about", markup=False)
 
-    @work(thread=True, exclusive=True)
-    def load(self) -> None:
-        """Read the list; a thread does it, since sources are imported for it."""
-        found = items()
-        self.app.call_from_thread(self.fill, found)
+    def on_mount(self) -> None:
+        self.app.theme_changed_signal.subscribe(self, lambda _: self._list(self.query_one("#filter", Input).value))
 
     def fill(self, found: Sequence[Item]) -> None:
         """Show these."""

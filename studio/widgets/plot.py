@@ -133,6 +133,9 @@ class Plot(Widget, can_focus=True):
         self.first = min(self.first, max(len(lanes) - self.fitting, 0))
         self._draw()
 
+    def on_mount(self) -> None:
+        self.app.theme_changed_signal.subscribe(self, lambda _: self._draw())
+
     def on_resize(self) -> None:
         self._draw()
 
