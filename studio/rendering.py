@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -19,7 +19,7 @@ import numpy as np
 from pieces.arrange import Arrangement, arrange, warped_channels
 from pieces.form import stopped
 from pieces.piece import Piece, parse_piece
-from pieces.signals import DescantError, Frames
+from pieces.signals import Channel, DescantError, Frames
 from studio.performance import MARKS
 
 if TYPE_CHECKING:
@@ -94,12 +94,16 @@ def recorded(archive: Archive, take: TakeRecord, channels: Mapping[str, list[str
 
 
 def _whole(archive: Archive, take: TakeRecord, part: str, channels: list[str]) -> Frames:
-    """One part as it was recorded; a part that never played has channels of no ticks."""
-    frames = archive.frames(take.id, channels, part=part)
+    """One part as it was recorded."""
+    return with_channels(archive.frames(take.id, channels, part=part), take.parts[part].channels, channels)
+
+
+def with_channels(frames: Frames, declared: Iterable[Channel], names: Collection[str]) -> Frames:
+    """Frames of a part; one that never played has its channels all the same, of no ticks."""
     if frames.ticks:
         return frames
-    declared = [c for c in take.parts[part].channels if c.name in channels]
-    return replace(frames, arrays={c.name: np.empty((0, *c.shape), dtype=c.dtype) for c in declared})
+    empty = {c.name: np.empty((0, *c.shape), dtype=c.dtype) for c in declared if c.name in names}
+    return replace(frames, arrays=empty)
 
 
 def mix(archive: Archive, take_id: str, progress: Progress = silent) -> float:

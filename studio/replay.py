@@ -16,7 +16,7 @@ from pieces.signals import Array, Channel, DescantError, Event, FrameBlock, Fram
 from pieces.stream import StreamReader, StreamWriter
 from studio import config
 from studio.compose import again, conduct, cut
-from studio.rendering import Progress, heard, heard_channels, silent, sound, workspace
+from studio.rendering import Progress, heard, heard_channels, silent, sound, with_channels, workspace
 
 if TYPE_CHECKING:
     from db.archive import Archive, TakeRecord
@@ -159,7 +159,10 @@ class _Again:
     def frames(self) -> dict[str, Frames]:
         """Every part with the channels that are heard."""
         wanted = heard_channels(self._archive, self._take)
-        return {p: gather(self.blocks(p), record.rate, wanted[p]) for p, record in self._take.parts.items()}
+        return {
+            p: with_channels(gather(self.blocks(p), record.rate, wanted[p]), record.channels, wanted[p])
+            for p, record in self._take.parts.items()
+        }
 
 
 def _threads(take: TakeRecord) -> int:

@@ -132,8 +132,8 @@ def _main_channels(parts: Mapping[str, Frames]) -> list[tuple[str, str]]:
     """Part and name of the channels to plot: those that vary, of each part in turn."""
     varying = []
     for part, frames in parts.items():
-        known = scalars(frames)
-        found = [n for n in known if frames.ticks and np.ptp(signal(frames, n)) > 0] or known
+        known = scalars(frames) if frames.ticks else []
+        found = [n for n in known if np.ptp(signal(frames, n)) > 0] or known
         varying.append([(part, name) for name in found])
     in_turn = (channel for row in zip_longest(*varying) for channel in row)
     return [channel for channel in in_turn if channel is not None][:PLOTTED]
