@@ -7,9 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pieces.piece import Piece, parse_piece
-from pieces.signals import DescantError
 from pieces.source import split_source_path
-from studio import config
 from studio.plan import CODE
 from studio.rendering import final_piece
 
@@ -53,30 +51,3 @@ def _last(archive: Archive, take_id: str, parts: tuple[str, ...]) -> dict[str, d
         part: {e.data["name"]: e.data["value"] for e in archive.events(take_id, "control", part=part) if e.given}
         for part in parts
     }
-
-
-def derive(archive: Archive, take_id: str, folder: Path | None = None) -> Path:
-    """Write the derived piece of a take as a file to be opened and edited; returns its path.
-
-    Parameters
-    ----------
-    archive : Archive
-    take_id : str
-    folder : Path, optional
-        Default: ``pieces`` in the data directory. A file that is there already is left alone, and another name found.
-
-    Raises
-    ------
-    DescantError
-        If there is no such take, or the file cannot be written.
-    """
-    piece, take = derived_piece(archive, take_id), archive.take(take_id)
-    folder = config.home() / "pieces" if folder is None else folder
-    stem = f"{Path(take.piece_name).stem}-{take.id[-6:]}"
-    path = next(p for n in range(1, 10_000) if not (p := folder / f"{stem}{f'-{n}' if n > 1 else ''}.toml").exists())
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        path.write_text(piece.to_toml(), encoding="utf-8")
-    except OSError as error:
-        raise DescantError(f"{path}: cannot be written: {error.strerror or error}; choose another folder") from error
-    return path

@@ -165,12 +165,6 @@ class Takes:
         with self._lock:
             return self._discarded.pop() if self._discarded else None
 
-    def derive(self, take_id: str) -> Path:
-        """Write the take's piece, its controls as they ended, as a file; returns its path."""
-        from studio.derive import derive
-
-        return derive(self.archive, take_id)
-
     def close(self) -> list[str]:
         """Remove what was discarded and let go of the archive; returns a line for each take that could not go."""
         said = []

@@ -43,7 +43,7 @@ _COLUMNS = {"mark": "", "name": "take", "stars": "stars", "length": "length", "t
 
 
 class Library(Deeds):
-    """Takes, newest first. It is left with the path of a piece to be opened, or with nothing.
+    """Takes, newest first. It is left with what is to be opened (``take:ID``), or with nothing.
 
     Parameters
     ----------
@@ -287,7 +287,8 @@ class Library(Deeds):
         self.query_one(Lineage).show_family(card.family, take_id)
         if card.mix is None:
             self._seen = ""
-            line = f"no sound yet: the take is {card.take.status}"
+            done = card.take.status == "done"
+            line = "no sound yet: play it, and it is made" if done else f"no sound: the take is {card.take.status}"
             for view in self.query(SoundView):
                 view.say(line)
         elif str(card.mix) != self._seen:

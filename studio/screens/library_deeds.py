@@ -11,6 +11,7 @@ from textual.screen import Screen
 from textual.widgets import DataTable, Input
 
 from studio.audition import Audition, B
+from studio.jobs import Failed, Mix, Running
 from studio.screens.library_parts import Notes
 from studio.takes import Takes
 from studio.widgets.soundview import SoundView
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 Got = TypeVar("Got")
 
 
-class Deeds(Screen[Path | None]):
+class Deeds(Screen[str | None]):
     """The actions of the library; what they are done to is in `studio.screens.library.Library`."""
 
     def __init__(self, takes: Takes, audition: Audition | None, folder: str) -> None:
@@ -37,7 +38,7 @@ class Deeds(Screen[Path | None]):
         self.card: Card | None = None
         #: A and B, if they are marked: the take and its sound.
         self.pair: dict[str, tuple[str, Path]] = {}
-        self._leaving = False
+        self._leaving = self._making = False
 
     @property
     def table(self) -> DataTable[object]:
@@ -87,7 +88,28 @@ class Deeds(Screen[Path | None]):
             self.audition.hear(self.card.mix, at, view.selection)
             self.show_deck()
         else:
-            self.say("this take has no sound yet")
+            self.make_sound()
+
+    def make_sound(self) -> None:
+        """The sound of a take that was performed live is made when somebody wants to hear it."""
+        if (card := self.card) is None or card.mix is not None or card.take.status != "done" or self._making:
+            self.say("this take has no sound" if not self._making else "its sound is being made")
+            return
+        self.say("its sound is being made ...")
+
+        async def make() -> None:
+            self._making = True
+            try:
+                job = await asyncio.to_thread(Running, self.takes.place, Mix(card.take.id))
+                found = await asyncio.to_thread(job.wait, lambda progress: None)
+            finally:
+                self._making = False
+            if isinstance(found, Failed):
+                self.say(found.reason)
+            else:
+                self.do(lambda: card.take.id, "its sound is made: Space plays it")
+
+        self.run_worker(make(), group="make", exit_on_error=False)
 
     def _stop(self) -> None:
         assert self.audition is not None
@@ -266,16 +288,8 @@ class Deeds(Screen[Path | None]):
 
     def action_derive(self) -> None:
         """Compose with its piece, its controls as they ended."""
-        take_id = self.current
-        if take_id is None:
-            return
-
-        async def derive() -> None:
-            path = await self.ask(lambda: self.takes.derive(take_id))
-            if path is not None:
-                await self._close(path)
-
-        self.run_worker(derive(), group="change", exit_on_error=False)
+        if (take_id := self.current) is not None:
+            self.run_worker(self._close(f"take:{take_id}"), group="change", exit_on_error=False)
 
     async def action_leave(self) -> None:
         """From the search to the list; from a search to all takes; from the library to composing."""
@@ -287,7 +301,7 @@ class Deeds(Screen[Path | None]):
         else:
             await self._close(None)
 
-    async def _close(self, result: Path | None) -> None:
+    async def _close(self, result: str | None) -> None:
         if self._leaving:
             return
         self._leaving = True

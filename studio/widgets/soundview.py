@@ -88,7 +88,6 @@ class SoundView(Widget, can_focus=True):
     DEFAULT_CSS = """
     SoundView {
         height: 1fr; min-height: 3; width: 1fr; color: $text-muted; background: $surface;
-        & > .soundview--peak { color: $primary; }
         & > .soundview--core { color: $secondary; }
         & > .soundview--selection { background: $accent 22%; }
         & > .soundview--cursor { color: $warning; }
@@ -98,7 +97,7 @@ class SoundView(Widget, can_focus=True):
     }
     """
     COMPONENT_CLASSES: ClassVar[set[str]] = {
-        f"soundview--{name}" for name in ("peak", "core", "selection", "cursor", "playhead", "axis")
+        f"soundview--{name}" for name in ("core", "selection", "cursor", "playhead", "axis")
     }
     BINDINGS: ClassVar[list[BindingType]] = [*bindings("sound")]
     #: Where its actions stand in the table of actions.

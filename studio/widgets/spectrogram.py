@@ -41,7 +41,7 @@ class Spectrogram(SoundView):
         text = np.full(fore.shape, "▀")
         for label, hertz in _NAMED.items() if columns > 40 and rows >= 4 else ():
             row = row_of(hertz, 2 * rows, self.sample_rate) // 2
-            if text[row, 0] == "▀":
-                text[row, : len(label)] = list(label)
-                fore[row, : len(label)], back[row, : len(label)] = 0xFFFFFF, 0x00224E
+            if text[row, 1] == "▀":
+                text[row, 1 : len(label) + 1] = list(label)
+                fore[row, 1 : len(label) + 1], back[row, 1 : len(label) + 1] = 0xFFFFFF, 0x00224E
         return Grid(text, fore, back)

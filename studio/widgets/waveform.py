@@ -12,6 +12,8 @@ from studio.widgets.soundview import NONE, Grid, SoundView, packed
 _EIGHTHS = np.array(list(" ▁▂▃▄▅▆▇█"))
 #: Rows from which on each channel has a lane of its own, and how far a quiet sound is enlarged at most.
 _LANES, _LARGEST = 10, 10.0
+#: How much of the colour of the power the peaks have.
+_PALE = 0.5
 
 
 class Waveform(SoundView):
@@ -41,19 +43,22 @@ class Waveform(SoundView):
             made = Columns(made.low.min(0)[None], made.high.max(0)[None], np.sqrt(np.square(made.rms).mean(0))[None])
             channels = 1
         height = rows // channels
-        peak, core = packed(self.colour("peak")), packed(self.colour("core"))
+        core = self.colour("core")
+        peak = self.background_colors[1].blend(core, _PALE)
         scale = np.float32(self._scale)
-        lanes = [lane(*(scale * v[k] for v in (made.low, made.high, made.rms)), height) for k in range(channels)]
+        low, high, rms = (scale * found for found in (made.low, made.high, made.rms))
+        lanes = [lane(low[k], high[k], rms[k], height) for k in range(channels)]
         rest = rows - height * channels
         text = np.concatenate([found[0] for found in lanes] + [np.full((rest, made.low.shape[1]), " ")])
         kinds = [
             np.concatenate([found[k] for found in lanes] + [np.zeros((rest, made.low.shape[1]), int)]) for k in (1, 2)
         ]
-        table = np.array([NONE, peak, core], dtype=np.uint32)
+        table = np.array([NONE, packed(peak), packed(core)], dtype=np.uint32)
         top = f"{-20 * np.log10(self._scale):.1f} dB" if self._scale != 1 else "0 dB"
         for k, name in enumerate(("L ", "R ") if channels == 2 else ("",)):
-            label = list(f"{name}{top if k == 0 else ''}".rstrip())[:columns]
-            text[k * height, : len(label)], kinds[0][k * height, : len(label)] = label, 1
+            label = list(f"{name}{top if k == 0 else ''}".rstrip())[: columns - 1]
+            text[k * height, 1 : len(label) + 1], kinds[0][k * height, 1 : len(label) + 1] = label, 2
+            kinds[1][k * height, 1 : len(label) + 1] = 0
         return Grid(text, table[kinds[0]], table[kinds[1]])
 
 
@@ -122,4 +127,5 @@ def _thin(
     middle, thick = (a + b) / 2, (b - a) > 3
     for mask, thin, bold in ((middle < 2.7, "▔", "▀"), (middle > 5.3, "▁", "▄"), (abs(middle - 4) <= 1.3, "─", "━")):
         text[inside & mask & ~thick], text[inside & mask & thick] = thin, bold
+    text[inside & (b - a > 5)] = "█"
     fore[inside] = inner[inside]
