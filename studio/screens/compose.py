@@ -10,10 +10,13 @@ from textual.app import ComposeResult
 from textual.binding import Binding
 from textual.containers import Container, Horizontal, Vertical
 from textual.content import Content
+from textual.screen import ModalScreen
 from textual.widgets import Static
 
 from pieces.signals import DescantError
 from studio.messages import Ended, Made, Notice, Opened, Rescored, Turned
+from studio.reports import Crashed, EngineState, Meters, Offered, Recording
+from studio.reports import History as Undoable
 from studio.screens.deeds import Deeds
 from studio.screens.desk import Desk
 from studio.screens.shelf import Shelf
@@ -55,7 +58,8 @@ class Compose(Deeds):
         background: $surface; border: round $accent;
     }
     Compose.-narrow Desk { width: 40; }
-    Compose.-narrow Transport > Meter { width: 14; }
+    Compose.-narrow #left { display: none; }
+    Compose.-narrow Transport > #right { width: 16; }
     #plot { height: 2fr; padding: 0 1; border-top: solid $panel; }
     #plot:focus { border-top: solid $accent; }
     #notice { height: 1; padding: 0 1; color: $text-muted; }
@@ -124,7 +128,8 @@ class Compose(Deeds):
             self._place_hint()
         if self._count % PLOTS_EVERY == 0:
             self._show_plots()
-        self._show_picture()
+        if self.is_current or isinstance(self.app.screen, ModalScreen):
+            self._show_picture()
         if self.memory.now() - self._said_at > NOTICE_S:
             self.query_one("#notice").remove_class("-new")
 
@@ -142,8 +147,54 @@ class Compose(Deeds):
             await self.query_one(Desk).score(report.score, self._folded)
         elif isinstance(report, Notice):
             self.say(report.text)
-        elif isinstance(report, Ended) and report.status == "failed":
+        else:
+            await self._hear_more(report)
+
+    async def _hear_more(self, report: object) -> None:
+        """What the session adds to what the performer says."""
+        if isinstance(report, Meters):
+            self.query_one(Transport).hear(report.peak)
+            for name, box in self.query_one(Desk).voices.items():
+                box.head.hear(report.strips.get(name, 0.0))
+        elif isinstance(report, EngineState):
+            self.studio.sound, self.studio.underruns = report.backend, report.underruns
+            if report.line:
+                self.say(report.line)
+        elif isinstance(report, Undoable):
+            await self._edited_elsewhere()
+            self.set_status(edit=f"{self.studio.keymap.sign('undo')} undoes {report.undo}" if report.undo else "")
+        elif isinstance(report, Recording):
+            self.set_status(take={"scratch": "● scratch", "kept": "● kept", "rendered": "● kept"}.get(report.state, ""))
+            if report.line:
+                self.say(report.line)
+        elif isinstance(report, Offered) and report.sessions:
+            self._offer(report)
+        elif isinstance(report, Crashed | Ended) and (isinstance(report, Crashed) or report.status == "failed"):
             self.say(report.reason or "the source failed")
+
+    async def _edited_elsewhere(self) -> None:
+        """Knobs and voices as the piece has them now."""
+        piece = self.model.piece if self.model else {}
+        parts = piece.get("parts", {})
+        for knob in self.query_one(Desk).query(Knob):
+            given = parts.get(knob.part, {}).get("controls", {})
+            knob.show(given.get(knob.declared.name, knob.declared.default))
+        await self.query_one(Desk).score(piece.get("score", {}), self._folded)
+
+    def _offer(self, report: Offered) -> None:
+        """A session that a crash interrupted is offered back."""
+        from studio.screens.dialogs import Ask
+
+        found = report.sessions[0]
+
+        def answered(answer: str | None) -> None:
+            if answer == "y":
+                self.attempt(lambda m: m.recover(found.id))
+            elif answer == "f":
+                self.attempt(lambda m: m.forget(found.id))
+
+        question = f"A session of {found.name} was not closed ({found.updated:%d %b, %H:%M}). Go on with it?"
+        self.app.push_screen(Ask(question, (("y", "Go on"), ("f", "Forget it"), ("n", "Not now"))), answered)
 
     @property
     def _folded(self) -> bool:
@@ -185,7 +236,7 @@ class Compose(Deeds):
         model = self.model
         title = str(model.piece.get("title", "")) if model and model.name else ""
         named = f"  {title} ({model.name})" if model and title and title != model.name else f"  {title}"
-        status = "   ".join(self._status.values())
+        status = "   ".join(word for word in self._status.values() if word)
         line = Content.assemble(("Descant", "bold $accent"), (named, "bold"), f"   {status}" if status else "")
         self.query_one("#head", Static).update(line)
 
@@ -211,7 +262,10 @@ class Compose(Deeds):
         hint, frame = self.query_one("#hint"), self.query_one("#frame").region
         width, height = hint.outer_size
         left = frame.x + (frame.width - width) // 2
-        hint.styles.offset = (min(max(left, 0), self.size.width - width), frame.y + max((frame.height - height) // 2, 0))
+        hint.styles.offset = (
+            min(max(left, 0), self.size.width - width),
+            frame.y + max((frame.height - height) // 2, 0),
+        )
 
     def _show_place(self) -> None:
         memory, place = self.memory, self.memory.position
@@ -338,7 +392,13 @@ class Compose(Deeds):
     @on(Knob.Turned)
     def _turned(self, event: Knob.Turned) -> None:
         knob = event.knob
-        self.attempt(lambda m: m.set(knob.part, knob.declared.name, event.value))
+        if self.model is None:
+            return
+        try:
+            self.model.set(knob.part, knob.declared.name, event.value)
+        except DescantError as error:
+            knob.show(self.memory.values.get((knob.part, knob.declared.name), knob.declared.default))
+            knob.fail(str(error))
 
     @on(Timeline.Sought)
     def _sought(self, event: Timeline.Sought) -> None:
@@ -370,7 +430,7 @@ class Compose(Deeds):
                 desk.strip(box.voice, solo=not box.soloed)
         else:
             gain = float(box.data.get("gain_db", 0.0)) + (1.0 if event.what == "louder" else -1.0)
-            self.attempt(lambda m: m.edit(f"score.voices.{box.voice}.gain_db", min(max(gain, -60.0), 12.0)))
+            self.attempt(lambda m: m.gain(box.voice, min(max(gain, -60.0), 12.0)))
 
 
 def _number(given: Any) -> float:

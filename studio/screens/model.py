@@ -56,8 +56,24 @@ class Model(Protocol):
         """Change the piece at a dotted path; checked at once, heard at the next beat, undone by `undo`."""
         ...
 
+    def gain(self, voice: str, gain_db: float) -> None:
+        """Set a voice's gain."""
+        ...
+
     def strip(self, voice: str, *, mute: bool | None = None, solo: bool | None = None) -> None:
         """Mute or solo a voice."""
+        ...
+
+    def recover(self, session_id: str) -> None:
+        """Go on with a session that was interrupted."""
+        ...
+
+    def forget(self, session_id: str) -> None:
+        """It is not wanted back."""
+        ...
+
+    def look_back(self) -> None:
+        """Report the sessions that were interrupted."""
         ...
 
     def undo(self) -> None: ...

@@ -64,18 +64,25 @@ class Transport(Horizontal):
     Transport > #place { width: 1fr; height: 1; }
     Transport > #sound { width: auto; height: 1; padding: 0 1; color: $text-muted; }
     Transport > #sound.-warn { color: $warning; text-style: bold; }
-    Transport > Meter { width: 22; }
+    Transport > #left { width: 16; margin-right: 1; }
+    Transport > #right { width: 22; }
     """
 
     def __init__(self, id: str | None = None) -> None:
         super().__init__(id=id)
-        self.master = Meter(number=True, id="master")
+        self.left, self.right = Meter("L ", id="left"), Meter("R ", number=True, id="right")
         self._text = self._sound = ""
 
     def compose(self) -> ComposeResult:
         yield Static(id="place", markup=False)
         yield Static(id="sound", markup=False)
-        yield self.master
+        yield self.left
+        yield self.right
+
+    def hear(self, peak: tuple[float, float]) -> None:
+        """The master's linear peaks, left and right; where there is room for one meter it has the higher of them."""
+        self.left.hear(peak[0])
+        self.right.hear(peak[1] if self.left.display else max(peak))
 
     def show(self, place: Place) -> None:
         """Say this; nothing is done while it would read the same."""
