@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import queue
+import tempfile
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -118,39 +119,52 @@ class LiveTake:
     seed : int
     origin : callable
         Gives where it comes from; asked when the take begins.
-    folder : Path
-        For what earlier takes give, as files.
     post : callable
         Told what becomes of it.
     """
 
-    def __init__(
-        self, plan: Callable[[], Plan], seed: int, origin: Callable[[], Origin], folder: Path, post: Post
-    ) -> None:
-        self._plan, self._seed, self._origin, self._folder, self._post = plan, seed, origin, folder, post
+    def __init__(self, plan: Callable[[], Plan], seed: int, origin: Callable[[], Origin], post: Post) -> None:
+        self._ask, self._seed, self._origin, self._post = plan, seed, origin, post
+        self._plan: Plan | None = None
+        self._files: dict[str, str] = {}
+        self._folder: tempfile.TemporaryDirectory[str] | None = None
         self._recorder: Recorder | None = None
         self._retention: Retention = "scratch"
         self._begun = False
         self.take_id: str | None = None
         self.ended = False
 
+    def paths(self, archive: Archive) -> dict[str, str]:
+        """What earlier takes give, as files: ``part.input`` or ``sample.voice`` → path."""
+        plan = self._prepared(archive)
+        return {key: self._files[key] for key in plan.takes}
+
     def begin(self, archive: Archive, channels: Mapping[str, Sequence[Channel]]) -> None:
         """Commit its row."""
-        from studio.compose import begin, keep_inputs, material
+        from studio.compose import begin, keep_inputs
 
         if self._begun:
             return
+        plan = self._prepared(archive)
         if self._recorder is None:
-            self._made = self._plan()
-            self._files = material(archive, self._made, self._folder)
-            self._recorder = begin(archive, self._made, self._files, self._seed, self._origin(), self._retention)
+            self._recorder = begin(archive, plan, self._files, self._seed, self._origin(), self._retention)
             self.take_id = self._recorder.take_id
-        assert self.take_id is not None
-        keep_inputs(archive, self.take_id, self._made, self._files)
+        keep_inputs(archive, self._recorder.take_id, plan, self._files)
         for part, declared in channels.items():
             self._recorder.channels(declared, part)
         self._begun = True
         self._post(Recording(self.take_id, "kept" if self._retention == "kept" else "scratch"))
+
+    def _prepared(self, archive: Archive) -> Plan:
+        from studio.compose import material
+
+        if self._plan is None:
+            plan = self._ask()
+            if plan.takes:
+                self._folder = tempfile.TemporaryDirectory(prefix="descant-takes-")
+            self._files = material(archive, plan, Path(self._folder.name if self._folder else ""))
+            self._plan = plan
+        return self._plan
 
     def append(self, part: str, block: FrameBlock) -> None:
         """Record a part's next ticks."""
@@ -172,6 +186,12 @@ class LiveTake:
         """Its source failed; what was made of it stays."""
         if self._recorder is not None and not self.ended:
             self._recorder.fail(reason)
+        self.ended = True
+
+    def interrupt(self) -> None:
+        """It was broken off; what was made of it stays."""
+        if self._recorder is not None and not self.ended:
+            self._recorder.interrupt()
         self.ended = True
 
     def keep(self, archive: Archive) -> None:

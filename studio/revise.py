@@ -12,7 +12,7 @@ from typing import Any
 import tomlkit
 from tomlkit.items import AoT
 
-from pieces.piece import Piece, PieceError, find_piece, library, parse_piece
+from pieces.piece import Piece, PieceError, find_piece, parse_piece
 from pieces.signals import Channel, Control, DescantError, Value
 from pieces.source import BUILT_IN, Source, nearest
 from studio.plan import Plan, Player, check_channels, plan
@@ -33,14 +33,17 @@ class Change:
         The score is another.
     controls : mapping
         (part, control) → value of what is to be turned.
+    reforms : bool
+        Parts, form or metre differ.
     restarts : bool
-        Parts, form, metre or a control that is read once differ: only another performance can have it.
+        They do, or a control that is read once: only another performance can have it.
     later : tuple of str
         What is heard from the next performance on.
     """
 
     score: bool = False
     controls: Mapping[tuple[str, str], Value] = field(default_factory=dict)
+    reforms: bool = False
     restarts: bool = False
     later: tuple[str, ...] = ()
 
@@ -93,6 +96,14 @@ def planned(name: str, piece: Piece, base: Path) -> Plan:
 
     with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
         return pool.submit(_planned, name, piece.model_dump(mode="json"), base).result(_PATIENCE)
+
+
+def needs_takes(name: str, piece: Piece, base: Path) -> bool:
+    """Whether earlier takes give it anything; of foreign sources that have inputs that cannot be seen from here."""
+    if foreign(piece):
+        samples = (voice.get("sample") for voice in piece.score.get("voices", {}).values())
+        return any(part.inputs for part in piece.parts.values()) or any(str(s).startswith("take:") for s in samples)
+    return bool(plan(name, piece, base).takes)
 
 
 def _planned(name: str, raw: Mapping[str, Any], base: Path) -> Plan:
@@ -150,12 +161,12 @@ def compared(old: Mapping[str, Any], new: Mapping[str, Any], controls: Mapping[s
     same_form = {k: v for k, v in old.items() if k not in (*_LIVE, "parts")} == {
         k: v for k, v in new.items() if k not in (*_LIVE, "parts")
     }
-    restarts = not same_form or list(old["parts"]) != list(new["parts"])
+    reforms, restarts = not same_form or list(old["parts"]) != list(new["parts"]), False
     turned: dict[tuple[str, str], Value] = {}
-    for part in old["parts"] if not restarts else ():
+    for part in old["parts"] if not reforms else ():
         before, after = dict(old["parts"][part]), dict(new["parts"][part])
         values = before.pop("controls"), after.pop("controls")
-        restarts |= before != after
+        reforms |= before != after
         known = {c.name: c for c in controls.get(part, ())}
         for name in {*values[0], *values[1]}:
             if values[0].get(name) == values[1].get(name):
@@ -165,8 +176,9 @@ def compared(old: Mapping[str, Any], new: Mapping[str, Any], controls: Mapping[s
                 restarts = True
             else:
                 turned[part, name] = values[1].get(name, control.default)
+    restarts |= reforms
     later = tuple(what for what in ("master",) if old[what] != new[what] and not restarts)
-    return Change(old["score"] != new["score"], turned, restarts, later)
+    return Change(old["score"] != new["score"], turned, reforms, restarts, later)
 
 
 class Paper:
@@ -183,16 +195,6 @@ class Paper:
     def __init__(self, text: str, data: Mapping[str, Any]) -> None:
         self.text = text
         self.data = data
-
-    @classmethod
-    def of(cls, name: str, piece: Piece, text: str | None) -> Paper:
-        """The paper of a piece: `text`, the library's, or one made up."""
-        from pieces.piece import ALIASES
-
-        if text is None:
-            text = library().get(ALIASES.get(name, name))
-        data = piece.model_dump(mode="json")
-        return cls(piece.to_toml() if text is None else text, data)
 
     def written(self, data: Mapping[str, Any], base: Path) -> str:
         """The text of a changed piece."""

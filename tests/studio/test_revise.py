@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, reject, settings
 from hypothesis import strategies as st
 
-from pieces.piece import PieceError, find_piece, library, parse_piece
+from pieces.piece import ALIASES, PieceError, find_piece, library, parse_piece
 from pieces.signals import DescantError
 from pieces.source import find_source
 from studio.revise import Change, Paper, changed, checked, compared, planned
@@ -38,8 +38,8 @@ def declared(raw: dict[str, Any]) -> dict[str, Any]:
         ("score.voices.tone.gain_db", -7.5, Change(score=True)),
         ("master.loudness", -20.0, Change(later=("master",))),
         ("title", "Another", Change()),
-        ("metre.tempo", 90.0, Change(restarts=True)),
-        ("parts.cubics.rate", 10.0, Change(restarts=True)),
+        ("metre.tempo", 90.0, Change(reforms=True, restarts=True)),
+        ("parts.cubics.rate", 10.0, Change(reforms=True, restarts=True)),
     ],
 )
 def test_what_a_change_means_for_who_plays(path: str, value: Any, change: Change) -> None:
@@ -125,11 +125,11 @@ if __name__ == "__main__":
 
 def test_what_the_file_says_beside_the_change_stays() -> None:
     text = library()["canon"]
-    piece, base = find_piece("canon")
+    base = HERE
     old = plain("canon")
     voice = next(iter(old["score"]["voices"]))
     new = changed(changed(old, GAIN.format(voice), -12.5), "master.tail", 2.25)
-    written = Paper.of("canon", checked("canon", piece.model_dump(), base), None).written(new, base)
+    written = Paper(text, old).written(new, base)
     assert "#" in text
     assert [line for line in written.splitlines() if "#" in line] == [line for line in text.splitlines() if "#" in line]
     assert parse_piece(tomllib.loads(written), "x").score["voices"][voice]["gain_db"] == -12.5
@@ -163,8 +163,8 @@ def test_any_change_of_any_piece_is_written_so_that_it_is_read_again(data: st.Da
             new = changed(new, "sections.0.bars", data.draw(st.floats(1, 9)))
         elif kind == "lane":
             new = changed(new, f"score.voices.{voice}.effects.hall", {"decay": data.draw(st.floats(0.5, 4))})
-    piece, base = find_piece(name)
-    paper = Paper.of(name, checked(name, piece.model_dump(), base), None)
+    base = HERE
+    paper = Paper(library()[ALIASES.get(name, name)], old)
     try:
         checked(name, new, base)
     except DescantError:

@@ -1,0 +1,303 @@
+"""Who leads the performances of a session: begins and branches them, keeps them to the piece, has them recorded."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from pieces.piece import parse_piece
+from pieces.signals import Event
+from studio import revise
+from studio.background import Background
+from studio.keeper import Keeper, LiveTake, Notebook, Post
+from studio.messages import (
+    Command,
+    Ended,
+    Made,
+    Notice,
+    Opened,
+    Play,
+    Position,
+    Report,
+    Rescore,
+    Set,
+    Stop,
+    When,
+)
+from studio.reports import Crashed
+from studio.run import Run
+from studio.sound import Sound
+
+if TYPE_CHECKING:
+    from db.archive import Archive
+    from studio.compose import Origin
+
+#: What a take came from: (take id, tick or None, relation).
+Parents: TypeAlias = tuple[tuple[str, int | None, str], ...]
+#: Beats that two places may differ by and be one.
+NEAR = 1e-3
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What a session is about: what its piece is called and where its paths begin, its notes, and its origin."""
+
+    name: str
+    base: Path
+    notebook: Notebook
+    parents: Parents = ()
+
+
+class Leader:
+    """Owns the performer. Its methods are called under its `lock`; the performer's reports come in another thread.
+
+    Parameters
+    ----------
+    post : callable
+        Told what the performer reports, and `Crashed`.
+    keeper, background, sound
+        Those of the session.
+
+    Attributes
+    ----------
+    lock : RLock
+    subject : Subject or None
+    piece : mapping
+        As everything is set now.
+    run : Run or None
+        The performance that is heard of.
+    over : Event
+        Set when a performance ends.
+    """
+
+    def __init__(self, post: Post, keeper: Keeper, background: Background, sound: Sound) -> None:
+        from studio.performer import Performer
+
+        self.lock = threading.RLock()
+        self.subject: Subject | None = None
+        self.piece: Mapping[str, Any] = {}
+        self.run: Run | None = None
+        self.over = threading.Event()
+        self._newest: Run | None = None
+        self._waiting: deque[Run] = deque()
+        self._post, self._keeper, self._background, self._sound = post, keeper, background, sound
+        self._performer = Performer(self._hear)
+        self._performer.start()
+
+    @property
+    def opened(self) -> Opened | None:
+        """What the sources of the performance that is led now are; None while it begins."""
+        return None if self._newest is None else self._newest.opened
+
+    @property
+    def newest(self) -> Run | None:
+        """The performance that is led now, though it may not have begun."""
+        return self._newest
+
+    def send(self, command: Command) -> None:
+        """Tell the performer something."""
+        self._performer.send(command)
+
+    def play(self) -> None:
+        """Go on; anew where the performance is over and the playhead at its end."""
+        run = self._newest
+        if run is None or (run.ended and (not run.begun or run.beat >= run.end - NEAR)):
+            self.perform(self.piece, run.seed if run else 0, play=True)
+        else:
+            run.play = True
+            self.send(Play())
+
+    def perform(
+        self,
+        piece: Mapping[str, Any],
+        seed: int,
+        *,
+        given: Mapping[str, tuple[Event, ...]] | None = None,
+        until: float | None = None,
+        play: bool = False,
+        parents: Callable[[], Parents] | None = None,
+    ) -> None:
+        """Begin a performance; the one that is under way ends.
+
+        Parameters
+        ----------
+        piece : mapping
+            As it begins.
+        seed : int
+        given : mapping, optional
+            Part → events to be given again.
+        until : float, optional
+            Beat up to which that happens; from there on it is played as `piece` (the attribute) says.
+        play : bool
+            Whether it waits for `play`.
+        parents : callable, optional
+            Gives what the take comes from, when it begins; default: what the session does.
+        """
+        assert self.subject is not None
+        about, parsed = self.subject, parse_piece(piece, self.subject.name)
+
+        def origin() -> Origin:
+            from studio.compose import Origin
+
+            return Origin(about.parents if parents is None else parents())
+
+        take = LiveTake(lambda: revise.planned(about.name, parsed, about.base), seed, origin, self._post)
+        run = Run(about.name, piece, about.base, seed, take, given or {}, until, play)
+        if self.run is not None and not self.run.ended:
+            self.send(Stop())
+        self._newest = run
+        if revise.needs_takes(about.name, parsed, about.base):
+            self._keeper.do(lambda archive: self._begin(run, take.paths(archive)))
+        else:
+            self._begin(run, {})
+
+    def _begin(self, run: Run, paths: Mapping[str, str]) -> None:
+        with self.lock:
+            if run is self._newest:
+                run.paths = dict(paths)
+                self._waiting.append(run)
+                self.send(run.begin(self._sound.address))
+
+    def branch(self, run: Run, beat: float, another: Mapping[str, Any] | None = None) -> None:
+        """Perform `run` again up to a beat and go on from there; or another piece, from its start, up to that beat."""
+        if another is None and revise.compared(run.piece, self.piece, {}).reforms:
+            another = self.piece
+        ticks = run.ticks_at(beat)
+        told = run.told_until(ticks, *(("control", "score") if another else ()))
+        start = run.piece if another is None else another
+        given = {part: events for part, events in told.items() if part in start["parts"]}
+        tick = next(iter(ticks.values()))
+
+        def parents() -> Parents:
+            return ((run.take.take_id, tick, "branch"),) if run.take.take_id else ()
+
+        self.perform(start, run.seed, given=given, until=beat, play=run.playing, parents=parents)
+
+    def follow(self, piece: Mapping[str, Any], when: When) -> None:
+        """The piece was edited: let the performance have it."""
+        before, self.piece = self.piece, piece
+        run = self._newest
+        assert run is not None
+        change = revise.compared(before, piece, run.opened.controls if run.opened is not None else {})
+        for what in change.later:
+            self._post(Notice(f"{what}: heard from the next performance on"))
+        if run.ended or change.nothing:
+            return
+        if run.opened is None or (change.restarts and not run.begun):
+            self.perform(piece, run.seed, play=run.play or run.playing)
+        elif change.restarts:
+            self.branch(run, run.beat, piece)
+        else:
+            self._turn(run, change, when)
+
+    def _turn(self, run: Run, change: revise.Change, when: When) -> None:
+        for (part, control), value in change.controls.items():
+            self.send(Set(part, control, value))
+        if change.score:
+            self.send(Rescore(run.supplied(self.piece)["score"], when))
+            self._sound.tell_strips(self.strips)
+
+    @property
+    def strips(self) -> list[str]:
+        """Voices and groups of the piece."""
+        score = self.piece.get("score", {})
+        return [*score.get("voices", {}), *score.get("groups", {})]
+
+    def mix(self, run: Run) -> None:
+        """Make the sound of its take, in the background."""
+
+        def job(archive: Archive) -> None:
+            if run.take.take_id is not None:
+                self._background.mix(run.take.take_id)
+
+        self._keeper.do(job)
+
+    def close(self, patience: float) -> None:
+        """End the performance and the performer."""
+        with self.lock:
+            run, self._newest = self.run, None
+            busy = run is not None and run.begun and not run.ended
+            self.over.clear()
+            if busy:
+                self.send(Stop())
+        if busy:
+            self.over.wait(patience)
+        self._performer.close()
+        if run is not None and not run.ended:
+            run.ended = True
+            self._keeper.do(lambda archive: run.take.interrupt())
+
+    # What the performer says, in its thread
+
+    def _hear(self, report: Report) -> None:
+        with self.lock:
+            if isinstance(report, Opened):
+                self._hear_opened(report)
+            elif isinstance(report, Made):
+                self._hear_made(report)
+            elif isinstance(report, Position) and self.run is not None:
+                self._hear_position(self.run, report)
+            elif isinstance(report, Ended):
+                self._hear_ended(report)
+        self._post(report)
+
+    def _hear_opened(self, report: Opened) -> None:
+        if self.run is not None and not self.run.ended:
+            self._finish(self.run)
+        if self._waiting:
+            self.run = self._waiting.popleft()
+            self.run.opened = report
+            self._sound.tell_strips(self.strips)
+
+    def _hear_made(self, report: Made) -> None:
+        run = self.run
+        if run is None or run.opened is None or self.subject is None:
+            return
+        first, notebook = not run.begun, self.subject.notebook
+        run.made(report)
+        if not run.begun:
+            return
+        channels, take = run.opened.channels, run.take
+
+        def job(archive: Archive) -> None:
+            if first:
+                take.begin(archive, channels)
+                notebook.note(archive, take_id=take.take_id)
+            take.append(report.part, report.block)
+
+        self._keeper.do(job)
+
+    def _hear_position(self, run: Run, report: Position) -> None:
+        run.position = report
+        if run.until is not None and report.end >= run.until - NEAR and report.mode == "paused":
+            run.until = None
+            controls = run.opened.controls if run.opened is not None else {}
+            self._turn(run, revise.compared(run.state(run.given), self.piece, controls), "now")
+            if run.play:
+                self.send(Play())
+
+    def _hear_ended(self, report: Ended) -> None:
+        run = self.run
+        if run is None or run.ended:
+            if self._waiting:  # it could not even begin
+                self._waiting.popleft().ended = True
+        elif report.status == "done":
+            self._finish(run)
+        else:
+            run.ended = True
+            self._keeper.do(lambda archive: run.take.fail(report.reason))
+        if report.status == "failed":
+            self._post(Crashed(report.reason))
+        self.over.set()
+
+    def _finish(self, run: Run) -> None:
+        run.ended = True
+        self._keeper.do(lambda archive: run.take.finish(run.duration))
+        if run.discarded:
+            self._keeper.do(run.take.discard)
+        elif run.kept:
+            self.mix(run)

@@ -1,0 +1,428 @@
+"""The studio without a screen: a piece, who performs it, what it sounds by, what is recorded of it, what was edited.
+
+Intents are methods; they return at once, or raise `DescantError` with one line and change nothing. What comes of them
+is reported through one callback, from several threads: what the performer says (`studio.messages`) and what the
+session adds (`studio.reports`). torch is never loaded here, nor anything that a user's own source loads.
+"""
+
+from __future__ import annotations
+
+import secrets
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pieces.piece import Piece, PieceError, parse_piece
+from pieces.signals import Control, ControlError, DescantError, Value
+from pieces.source import nearest
+from studio import config, revise
+from studio.background import Background
+from studio.history import History
+from studio.jobs import Excerpt
+from studio.keeper import Keeper, Notebook, Post
+from studio.leader import Leader, Parents, Subject
+from studio.messages import Command, Loop, Notice, Pause, Seek, Send, Speed, Step, Stop, UseEngine, When
+from studio.piecefile import PieceFile
+from studio.reports import History as Undoable
+from studio.reports import Offered
+from studio.revise import Paper
+from studio.run import Run
+from studio.sound import Sound
+
+if TYPE_CHECKING:
+    from db.archive import Archive
+    from db.work import Edit
+    from sonify.engine.commands import Backend
+
+#: Seconds between two looks at the engine and at files.
+_LOOK = 0.05
+#: Seconds in which a performance must have ended when the studio is closed.
+_LAST = 3.0
+
+
+class Session:
+    """Work on one piece at a time; see the module.
+
+    Parameters
+    ----------
+    post : callable
+        Told everything; it must return at once.
+    place : str, optional
+        The archive's path or URL; default: that of the command line.
+    backend : Backend or None
+        Where sound goes: ``portaudio``, ``jack``, ``silent``; None does without an engine.
+
+    Attributes
+    ----------
+    name : str
+        What the piece is called; empty before one is open.
+    sound : Sound
+        The engine, its meters, and who is muted.
+    """
+
+    def __init__(self, post: Post, place: str | None = None, backend: Backend | None = "portaudio") -> None:
+        self.name = ""
+        self.sound = Sound(post, backend)
+        self._post = post
+        self._keeper = Keeper(config.archive_place(place), post)
+        self._background = Background(self._keeper.place, post)
+        self._history = History.begin({})
+        self._file = PieceFile(Path.cwd(), None, Paper("", {}))
+        self._closing = threading.Event()
+        self.sound.start()
+        self._leader = Leader(post, self._keeper, self._background, self.sound)
+        self._lock = self._leader.lock
+        threading.Thread(target=self._look, name="session", daemon=True).start()
+
+    # What is open
+
+    @property
+    def piece(self) -> Mapping[str, Any]:
+        """The piece as plain data, with all edits."""
+        return self._history.piece
+
+    @property
+    def history(self) -> History:
+        """All edits; to be read only."""
+        return self._history
+
+    @property
+    def unsaved(self) -> str:
+        """What stands in no file and is kept in the history alone, as one line; empty if nothing does."""
+        if not self.name or self.piece == self._file.saved:
+            return ""
+        return f"edits of {Path(self.name).name} are in no file: save as writes one"
+
+    def open(self, name: str) -> None:
+        """Open a piece by name or path, or that of a take (``take:ID``); it is ready and paused."""
+        if name.startswith("take:"):
+            self.open_take(name.removeprefix("take:"))
+            return
+        piece, base, path = revise.read(name)
+        piece = revise.checked(name, piece.model_dump(), base)
+        self._open(name, piece, PieceFile.of(name, piece, base, path))
+
+    def open_take(self, take: str) -> None:
+        """Open the piece of a take as it was played last; what is performed of it is the take's child."""
+
+        def job(archive: Archive) -> None:
+            from studio.derive import derived_piece
+
+            record = archive.take(take)
+            name, base = record.piece_name, Path.cwd()
+            piece = revise.checked(name, derived_piece(archive, record.id).model_dump(), base)
+            file = PieceFile.of("", piece, base, None)
+            self._open(name, piece, file, seed=record.seed, parents=((record.id, None, "derived"),))
+
+        self._keeper.do(job)
+
+    def _open(self, name: str, piece: Piece, file: PieceFile, seed: int = 0, parents: Parents = ()) -> None:
+        from db.work import SessionRecord
+
+        path = str(file.file) if file.file else None
+        record = SessionRecord(name=name, base=str(file.base), file=path, seed=seed)
+        with self._lock:
+            history = History.begin(piece.model_dump(mode="json"))
+            self._take_up(history, file, Subject(name, file.base, Notebook(record), parents), seed)
+            self._keep_edits()
+
+    def _take_up(self, history: History, file: PieceFile, subject: Subject, seed: int) -> None:
+        """Work on another piece from now on."""
+        self._put_down()
+        self.name, self._history, self._file = subject.name, history, file
+        self._leader.subject, self._leader.piece = subject, history.piece
+        self._leader.perform(history.piece, seed)
+
+    def _put_down(self) -> None:
+        if self._leader.subject is not None:
+            self._keeper.do(self._leader.subject.notebook.close)
+            self._leader.subject = None
+
+    def look_back(self) -> None:
+        """Report the sessions that a crash interrupted (`Offered`)."""
+        self._keeper.do(lambda archive: self._post(Offered(tuple(archive.sessions.interrupted()))))
+
+    def recover(self, session_id: str) -> None:
+        """Go on with an interrupted session: its piece, its edits, and where undoing stood."""
+
+        def job(archive: Archive) -> None:
+            record, edits = archive.sessions.take_over(session_id)
+            history = History(edits, record.head, record.tip)
+            base, path = Path(record.base), Path(record.file) if record.file else None
+            first = parse_piece(edits[0].piece, record.name)
+            notebook = Notebook(record)
+            notebook.found(edits)
+            with self._lock:
+                file = PieceFile.of(record.name, first, base, path)
+                self._take_up(history, file, Subject(record.name, base, notebook), record.seed)
+                self._keep_edits()
+
+        self._keeper.do(job)
+
+    def forget(self, session_id: str) -> None:
+        """An interrupted session is not wanted back; its takes stay."""
+        self._keeper.do(lambda archive: archive.sessions.close(session_id))
+
+    # Performing
+
+    def play(self) -> None:
+        """Go on; anew where the performance is over and the playhead at its end."""
+        with self._lock:
+            self._need_piece()
+            self._leader.play()
+
+    def pause(self) -> None:
+        """Hold."""
+        self._send(Pause())
+
+    def step(self) -> None:
+        """Make one tick, then hold."""
+        self._send(Step())
+
+    def stop(self) -> None:
+        """End the performance; what was made is a take."""
+        self._send(Stop())
+
+    def speed(self, factor: float) -> None:
+        """Time passes so many times as fast: 0.25 to 4; of recorded ticks also backwards, -4 to -0.25."""
+        if not 0.25 <= abs(factor) <= 4:
+            raise DescantError(f"speed = {factor:g}: allowed are 0.25 to 4, and -4 to -0.25 of what is recorded")
+        self._send(Speed(factor))
+
+    def seek(self, beat: float) -> None:
+        """Set the playhead; at or after the live end it goes live again."""
+        self._send(Seek(max(beat, 0.0)))
+
+    def loop(self, beats: tuple[float, float] | None) -> None:
+        """Repeat recorded ticks from a beat up to another one; None ends the loop."""
+        if beats is not None and not 0 <= beats[0] < beats[1]:
+            raise DescantError(f"loop {beats[0]:g} to {beats[1]:g}: allowed are two beats that rise, from 0 on")
+        self._send(Loop(beats))
+
+    def send(self, kind: str, data: Mapping[str, Any]) -> None:
+        """Give every part that listens to it an event, such as a note."""
+        self._send(Send(kind, data))
+
+    def branch(self, beat: float | None = None) -> None:
+        """Perform again up to a beat (default: where the playhead is) and go on from there: a take of its own."""
+        with self._lock:
+            run = self._performed()
+            self._leader.branch(run, min(run.beat if beat is None else max(beat, 0.0), run.end))
+
+    def new_seed(self, seed: int | None = None) -> None:
+        """Perform from the beginning with another seed; default: any."""
+        if seed is not None and not 0 <= seed < 2**32:
+            raise DescantError(f"seed = {seed}: allowed are whole numbers from 0 to {2**32 - 1}")
+        with self._lock:
+            self._need_piece()
+            run, chosen = self._leader.newest, secrets.randbelow(2**32) if seed is None else seed
+            self._note(seed=chosen)
+            self._leader.perform(self.piece, chosen, play=run is not None and run.playing)
+
+    def panic(self) -> None:
+        """Silence, at once; the performance holds."""
+        self.sound.panic()
+        self._send(Pause())
+        self._send(UseEngine(self.sound.address))  # its decks are empty: what is to sound again is loaded again
+
+    # Editing
+
+    def set(self, part: str, control: str, value: Value) -> None:
+        """Turn a control; an edit like any other."""
+        with self._lock:
+            declared = self._control(part, control)
+            checked = declared.check(value)
+            path = f"parts.{part}.controls.{control}"
+            self._edit(f"{part}.{control} = {_short(checked)}", revise.changed(self.piece, path, checked), path, "now")
+
+    def edit(self, path: str, value: Any, label: str = "") -> None:
+        """Change the piece at a dotted path (None takes away what is there); a score is heard at the next beat."""
+        with self._lock:
+            self._need_piece()
+            raw = revise.changed(self.piece, path, value)
+            data = self._checked(raw)
+            self._edit(label or _label(path, value), data, path, "beat")
+
+    def edit_piece(self, text: str, label: str = "edited as a file") -> None:
+        """Use another text of the piece (TOML): its score is heard at the next bar, another form starts a branch."""
+        with self._lock:
+            self._need_piece()
+            raw = self._file.parse(self.name, text)
+            data = self._checked(raw)
+            self._file.use(text, data)
+            self._edit(label, data, None, "bar")
+
+    def gain(self, voice: str, gain_db: float) -> None:
+        """Set a voice's or a group's gain in its score; an edit."""
+        self.edit(f"score.{self._kind(voice)}.{voice}.gain_db", gain_db, f"{voice} {gain_db:+.1f} dB")
+
+    def strip(self, voice: str, *, mute: bool | None = None, solo: bool | None = None) -> None:
+        """Mute or solo a voice or a group; no edit."""
+        self._kind(voice)
+        self.sound.strip(voice, mute, solo, self._leader.strips)
+
+    def undo(self) -> None:
+        """Take the last edit back."""
+        self._go(lambda: self._history.undo())
+
+    def redo(self) -> None:
+        """Do again what was undone."""
+        self._go(lambda: self._history.redo())
+
+    def jump(self, number: int) -> None:
+        """Go to any edit of the history, also one that was left."""
+        self._go(lambda: self._history.jump(number))
+
+    # Takes and files
+
+    def keep(self) -> None:
+        """Keep the take that is performed, or was performed last; its sound is made in the background."""
+        with self._lock:
+            run = self._performed()
+            run.kept = True
+            self._keeper.do(run.take.keep)
+            if run.ended:
+                self._leader.mix(run)
+
+    def discard(self) -> None:
+        """Remove the take that is performed, or was performed last; it is stopped before."""
+        with self._lock:
+            run = self._performed()
+            run.discarded = True
+            if run.ended:
+                self._keeper.do(run.take.discard)
+            else:
+                self._send(Stop())
+
+    def keep_last(self, bars: int = 16) -> None:
+        """Keep the last bars alone, from a bar line on, as a take whose parent is the one that is performed."""
+        if bars < 1:
+            raise DescantError(f"bars = {bars}: allowed are whole numbers from 1 on")
+        with self._lock:
+            run = self._performed()
+            start, end = run.last(bars)
+            title = f"last {bars} bars of {Path(self.name).stem}"
+
+            def job(archive: Archive) -> None:
+                run.take.flush()
+                if run.take.take_id is not None:
+                    self._background.excerpt(Excerpt(run.take.take_id, start, end, title=title, relation="last bars"))
+
+            self._keeper.do(job)
+
+    def file(self) -> Path:
+        """The piece as a file to be edited: its own where that says what is heard, else a draft; saves are heard."""
+        with self._lock:
+            self._need_piece()
+            return self._file.to_edit(self.name, self.piece)
+
+    def save_as(self, path: Path) -> None:
+        """Write the piece as a file, with the comments of the one that it came from; it is the piece's file then."""
+        with self._lock:
+            self._need_piece()
+            self._file.save(path, self.piece)
+            self.name, base, subject = str(self._file.file), self._file.base, self._leader.subject
+            assert subject is not None
+            self._leader.subject = replace(subject, name=self.name, base=base)
+            self._note(name=self.name, file=self.name, base=str(base))
+
+    def close(self) -> None:
+        """End the performance, the processes and the session; waits for them, a few seconds at most."""
+        self._closing.set()
+        self._leader.close(_LAST)
+        with self._lock:
+            self._put_down()
+        self._background.close()
+        self.sound.close()
+        if not self._keeper.close(_LAST):
+            self._post(Notice(f"{self._keeper.place}: held by another program: what came last is not stored"))
+
+    # Within
+
+    def _need_piece(self) -> None:
+        if not self.name:
+            raise DescantError("no piece is open: choose one")
+
+    def _performed(self) -> Run:
+        self._need_piece()
+        run = self._leader.run
+        if run is None or not run.begun:
+            raise DescantError("nothing was performed yet: play first")
+        return run
+
+    def _send(self, command: Command) -> None:
+        self._need_piece()
+        self._leader.send(command)
+
+    def _control(self, part: str, name: str) -> Control:
+        opened = self._leader.opened
+        if opened is None:
+            raise DescantError(f"{part}.{name}: the sources are not there yet: in a moment")
+        if part not in opened.controls:
+            raise PieceError(f"no part {part!r}{nearest(part, opened.controls)}")
+        known = {c.name: c for c in opened.controls[part]}
+        if name not in known:
+            raise ControlError(f"{part} has no control {name!r}{nearest(name, known)}")
+        return known[name]
+
+    def _checked(self, raw: Mapping[str, Any]) -> dict[str, Any]:
+        """A changed piece with everything checked that can be, as plain data."""
+        opened = self._leader.opened
+        channels = None if opened is None else opened.channels
+        return revise.checked(self.name, raw, self._file.base, channels).model_dump(mode="json")
+
+    def _kind(self, strip: str) -> str:
+        for kind in ("voices", "groups"):
+            if strip in self.piece.get("score", {}).get(kind, {}):
+                return kind
+        raise PieceError(f"no voice or group {strip!r}{nearest(strip, self._leader.strips)}")
+
+    def _edit(self, label: str, data: Mapping[str, Any], knob: str | None, when: When) -> None:
+        if self._history.edit(label, data, knob) is not None:
+            self._keep_edits()
+            self._leader.follow(self.piece, when)
+
+    def _go(self, step: Callable[[], Edit]) -> None:
+        with self._lock:
+            self._need_piece()
+            step()
+            self._keep_edits()
+            self._leader.follow(self.piece, "beat")
+
+    def _keep_edits(self) -> None:
+        history, notebook = self._history, self._notebook()
+        edits, head, tip = history.edits, history.head, history.tip
+        self._keeper.do(lambda archive: notebook.keep(archive, edits, head, tip))
+        self._post(Undoable(history.undo_label, history.redo_label, edits[head].label))
+
+    def _note(self, **values: object) -> None:
+        notebook = self._notebook()
+        self._keeper.do(lambda archive: notebook.note(archive, **values))
+
+    def _notebook(self) -> Notebook:
+        assert self._leader.subject is not None
+        return self._leader.subject.notebook
+
+    def _look(self) -> None:
+        """Look at the engine and at the piece's file now and then, in a thread of its own."""
+        while not self._closing.wait(_LOOK):
+            try:
+                self.sound.look()
+                for text in self._file.look():
+                    self.edit_piece(text)
+            except DescantError as error:
+                self._post(Notice(f"{error}; what was there before plays on"))
+
+
+def _short(value: Value) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def _label(path: str, value: Any) -> str:
+    """``score.voices.tone.gain_db`` → ``tone gain_db = -3``."""
+    words = path.split(".")
+    short = " ".join(words[2:]) if words[0] in ("score", "parts") and len(words) > 2 else path
+    plain = not isinstance(value, Mapping | list) and value is not None
+    return f"{short} = {_short(value)}"[:80] if plain else f"{short} removed" if value is None else f"{short} changed"
