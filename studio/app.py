@@ -54,6 +54,8 @@ class Studio(App[None]):
         Folder of keymap, themes and settings.
     piece : str, optional
         What to open; default: the last one.
+    place : str, optional
+        The archive's path or URL.
     """
 
     TITLE = "Descant"
@@ -70,12 +72,12 @@ class Studio(App[None]):
     COMMAND_PALETTE_BINDING = ""
     BINDINGS: ClassVar[list[Any]] = bindings("everywhere")
 
-    def __init__(self, start: Start, configuration: Path, piece: str = "") -> None:
+    def __init__(self, start: Start, configuration: Path, piece: str = "", place: str = "") -> None:
         super().__init__()
         # Children are spawned while Textual holds stderr, which has no descriptor then: the helper of all spawning
         # must be there before.
         resource_tracker.ensure_running()
-        self._start, self._configuration = start, configuration
+        self._start, self._configuration, self._place = start, configuration, place
         self.model: Model | None = None
         #: Reports of the session, as they come from its threads; screens take them out.
         self.reports: deque[object] = deque()
@@ -125,6 +127,7 @@ class Studio(App[None]):
         else:
             self.model = model
             self._open(self._wanted)
+            model.look_back()
         found = items()
         self.call_from_thread(lambda: self.screen_stack[1].query_one(Shelf).fill(found))
 
@@ -172,13 +175,12 @@ class Studio(App[None]):
         kinds = ((Knob, "control"), (Row, "mapping"), (Head, "voice"), (VoiceBox, "voice"), (Compose, "compose"))
         found = [place for node in nodes for kind, place in kinds if isinstance(node, kind)]
         found += [place for node in [*nodes, self.screen] if (place := getattr(node, "PLACE", ""))]
-        found += ["compose"] if isinstance(self.screen, Compose) else []
         return [*dict.fromkeys(found), "everywhere"]
 
     def possible_actions(self) -> Iterable[Action]:
         """Actions that can be done now; the palette asks while it lies over the screen they are about."""
         under = next((s for s in reversed(self.screen_stack) if not s.is_modal), None)
-        known = {*self.places(), "compose" if isinstance(under, Compose) else getattr(under, "PLACE", "")}
+        known = {*self.places(), getattr(under, "PLACE", "")}
         return [a for a in ACTIONS if a.where in known and a.id != "palette"]
 
     def shown_actions(self) -> list[Action]:
@@ -226,13 +228,14 @@ class Studio(App[None]):
         self.say(line or f"theme {self.theme}")
 
     def action_library(self) -> None:
+        """Takes; what is chosen there is opened here."""
         from studio.config import archive_place
         from studio.screens.library import Library
         from studio.takes import Takes
 
         if any(isinstance(screen, Library) for screen in self.screen_stack):
             return
-        takes = Takes(getattr(self.model, "place", None) or archive_place())
+        takes = Takes(self._place or archive_place())
         library = Library(takes, getattr(self.model, "sound", None), self.keymap)
         self.push_screen(library, lambda name: self.open(name) if name else None)
 
@@ -246,13 +249,12 @@ class Studio(App[None]):
             return
 
         def answered(answer: str | None) -> None:
-            if answer == "k" and self.composing is not None and not self.composing.attempt(lambda m: m.keep()):
-                return
-            if answer in ("k", "l"):
+            if answer == "s" and self.composing is not None:
+                self.composing.action_save_as()
+            elif answer == "l":
                 self.exit()
 
-        answers = (("k", "Keep and leave"), ("l", "Leave"), ("n", "Stay"))
-        self.push_screen(Ask(f"{lost}", answers), answered)
+        self.push_screen(Ask(lost, (("s", "Save as"), ("l", "Leave"), ("n", "Stay"))), answered)
 
     # What must not happen
 

@@ -75,6 +75,8 @@ class Compose(Deeds):
     BINDINGS = [*bindings("compose"), Binding("escape", "leave", "Back, or silence", show=False)]
     HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (130, "-wide")]
     AUTO_FOCUS = "#timeline"
+    #: Where its actions stand in the table of actions.
+    PLACE = "compose"
 
     def __init__(self) -> None:
         super().__init__()

@@ -125,6 +125,18 @@ class Rehearsal:
     def strip(self, voice: str, *, mute: bool | None = None, solo: bool | None = None) -> None:
         self.asked.append(("strip", voice, mute, solo))
 
+    def gain(self, voice: str, gain_db: float) -> None:
+        self.edit(f"score.voices.{voice}.gain_db", gain_db)
+
+    def recover(self, session_id: str) -> None:
+        self.asked.append(("recover", session_id))
+
+    def forget(self, session_id: str) -> None:
+        self.asked.append(("forget", session_id))
+
+    def look_back(self) -> None:
+        self.asked.append(("look_back",))
+
     def undo(self) -> None:
         if not self._past:
             raise DescantError("there is nothing to undo")
