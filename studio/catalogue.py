@@ -14,7 +14,7 @@ from pieces.source import find_source, nearest, source_names
 from studio.console import table
 
 if TYPE_CHECKING:
-    from db.archive import Archive
+    from db.archive import Archive, TakeRecord
     from sonify.effects import Effect
     from sonify.instruments import Instrument
     from studio.audience.loop import Round
@@ -185,6 +185,7 @@ def take_card(archive: Archive, name: str) -> Card:
         ("length", f"{take.duration_s:.1f} s, seed {take.seed}"),
         *(("part", f"{name}: {part.ticks} ticks at {part.rate:g}/s") for name, part in take.parts.items()),
         ("kept as", f"{take.retention}, {take.origin}"),
+        *_labels(take),
         *(("control", f"{part}.{k} = {v}") for part, controls in take.controls.items() for k, v in controls.items()),
         *([("sound", _sound(take.render))] if take.render else []),
         *((m["role"], m["path"]) for m in data["media"]),
@@ -195,6 +196,12 @@ def take_card(archive: Archive, name: str) -> Card:
     ]
     lines = table(rows)
     return Card(data, "\n".join(lines))
+
+
+def _labels(take: TakeRecord) -> list[tuple[str, str]]:
+    stars = "" if take.rating is None else "*" * take.rating or "no star"
+    rows = (("title", take.title), ("stars", stars), ("tags", " ".join(take.tags)), ("notes", take.notes))
+    return [(name, text) for name, text in rows if text]
 
 
 def _visit(visit: dict[str, Any]) -> str:

@@ -9,7 +9,7 @@ from types import FrameType
 
 import click
 
-from studio.commands import browse, keep, live, make, use
+from studio.commands import browse, keep, live, make, mark, use
 
 
 @click.group(invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})
@@ -40,6 +40,7 @@ for verb in (
         use.play,
         use.replay,
     ),
+    *(mark.tag, mark.rename, mark.rate, mark.note, mark.keep, mark.discard),
     *(live.perform, make.resume, use.export, make.steer, keep.archive_group, keep.doctor),
 ):
     descant.add_command(verb)

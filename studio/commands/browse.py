@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import click
 
 from studio.commands.options import JSON, opened
@@ -63,20 +65,30 @@ def instruments(name: str | None, as_json: bool) -> None:
 @click.option("--offset", type=click.IntRange(0, 1_000_000_000), default=0)
 @click.option("--status", type=click.Choice(["running", "done", "interrupted", "failed"]))
 @click.option("--piece", help="Only takes of this piece.")
+@click.option(
+    "--search", "text", default="", metavar="WORDS", help="Words in title, notes, tags or piece; part of the id."
+)
+@click.option("--tag", "tags", multiple=True, metavar="TAG", help="Only takes with this tag (may be repeated).")
+@click.option("--rating", type=click.IntRange(0, 5), help="Only takes with so many stars at least.")
+@click.option("--kept", "retention", flag_value="kept", help="Only kept takes.")
+@click.option("--scratch", "retention", flag_value="scratch", help="Only scratch takes.")
 @JSON
 @click.pass_context
-def takes(
-    context: click.Context, limit: int, offset: int, status: str | None, piece: str | None, as_json: bool
-) -> None:
+def takes(context: click.Context, /, as_json: bool, **wanted: Any) -> None:
     """List takes, newest first."""
     from studio.catalogue import take_list
 
     with opened(context, create=False) as archive:
-        rows = take_list(archive, limit=limit, offset=offset, status=status, piece=piece)
+        rows = take_list(archive, **wanted)
+        any_take = bool(rows) or archive.count() > 0
     if as_json:
         emit(rows, True)
     elif rows:
-        emit(columns(rows, ["id", "piece", "seed", "status", "duration_s", "created"]), False)
+        shown = ["id", "piece", "seed", "status", "duration_s", "created"]
+        shown += [name for name in ("title", "rating", "tags") if any(row[name] not in ("", None, ()) for row in rows)]
+        emit(columns([row | {"tags": " ".join(row["tags"])} for row in rows], shown), False)
+    elif any_take:
+        emit("no such takes: descant takes lists all", False)
     else:
         emit("no takes yet: descant compose digits --seed 1", False)
 
