@@ -38,6 +38,8 @@ class Audition:
         self._sound = sound
         self._loaded: dict[str, Path] = {}
         self.heard = A
+        #: Whether what plays is repeated.
+        self.loops = False
 
     @property
     def playing(self) -> bool:
@@ -55,7 +57,7 @@ class Audition:
 
         if B in self._loaded:
             self._sound.send(Unload(B, FADE))
-        self._loaded, self.heard = {A: path}, A
+        self._loaded, self.heard, self.loops = {A: path}, A, loop is not None
         self._sound.send(DeckGain(A, 0.0))
         self._sound.send(LoadFile(A, path, at=at, loop=loop, fade=FADE))
 
@@ -63,7 +65,7 @@ class Audition:
         """Play two from the same place; the first is heard."""
         from sonify.engine.commands import DeckGain, Hold, LoadFile
 
-        self._loaded, self.heard = {A: a, B: b}, A
+        self._loaded, self.heard, self.loops = {A: a, B: b}, A, loop is not None
         for deck, path, gain in ((A, a, 0.0), (B, b, SILENT)):
             self._sound.send(DeckGain(deck, gain))
             self._sound.send(LoadFile(deck, path, at=at, loop=loop, fade=FADE, paused=True))

@@ -96,7 +96,7 @@ class Library(Deeds):
         self._skip, self._more, self._reading = 0, True, False
         self._peaks: dict[Path, Peaks] = {}
         self._seen = ""
-        self._pending = 0
+        self._pending = self._lost = 0
 
     def compose(self) -> ComposeResult:
         with Horizontal(id="find"):
@@ -336,7 +336,13 @@ class Library(Deeds):
         """The playhead."""
         if self.audition is None or not self.audition.playing:
             return
-        position = self.audition.position()
+        position, view = self.audition.position(), self.query_one(Waveform)
+        # Nothing for a second: somebody pressed panic, or the engine is gone.
+        self._lost = 0 if position is not None else self._lost + 1
+        over = position is not None and position > view.duration > 0
+        if self._lost > FPS or (over and not self.audition.loops):
+            self.stop()
+            return
         for view in self.query(SoundView):
             view.playhead = position
         self.show_deck()

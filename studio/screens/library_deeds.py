@@ -81,7 +81,7 @@ class Deeds(Screen[str | None]):
         if self.audition is None:
             self.say("no sound engine here: nothing can be heard, everything else works")
         elif self.audition.playing:
-            self._stop()
+            self.stop()
         elif self.card is not None and self.card.mix is not None:
             view = self.query_one(Waveform)
             at = view.selection[0] if view.selection else view.cursor if view.cursor < view.duration else 0.0
@@ -111,9 +111,10 @@ class Deeds(Screen[str | None]):
 
         self.run_worker(make(), group="make", exit_on_error=False)
 
-    def _stop(self) -> None:
-        assert self.audition is not None
-        self.audition.stop()
+    def stop(self) -> None:
+        """Fall silent."""
+        if self.audition is not None:
+            self.audition.stop()
         for view in self.query(SoundView):
             view.playhead = None
         self.show_deck()

@@ -112,9 +112,9 @@ class Peaks:
         per_column = (last - first) / count
         if per_column < 2 * BUCKET:
             return self._from_file(first, last, count)
-        level = next(found for found in reversed(self._levels) if found.size <= max(per_column / 4, BUCKET))
+        level = next(found for found in reversed(self._levels) if found.size <= max(per_column / 16, BUCKET))
         edges = np.round(np.linspace(first, last, count + 1) / level.size).astype(np.int64)
-        return _reduced(level, np.clip(edges, 0, level.low.shape[1]), per_column)
+        return _reduced(level, np.clip(edges, 0, level.low.shape[1]))
 
     def _from_file(self, first: float, last: float, count: int) -> Columns:
         import soundfile
@@ -125,11 +125,12 @@ class Peaks:
             sound = file.read(max(stop - begin, 0), dtype="float32", always_2d=True).T
         edges = np.linspace(first, last, count + 1) - begin
         if last - first < 4 * count:  # a curve through the samples
-            x = np.arange(sound.shape[1])
-            line = np.stack([np.interp((edges[:-1] + edges[1:]) / 2, x, row) for row in sound]).astype(np.float32)
-            return Columns(line, line, np.zeros_like(line))
+            fine = edges[0] + (np.arange(8 * count) + 0.5) / (8 * count) * (edges[-1] - edges[0])
+            line = np.stack([np.interp(fine, np.arange(len(row)), row) for row in sound]).reshape(len(sound), count, 8)
+            low, high = line.min(axis=2).astype(np.float32), line.max(axis=2).astype(np.float32)
+            return Columns(low, high, np.zeros_like(low))
         level = _Level(1, sound, sound, np.square(sound))
-        return _reduced(level, np.clip(np.round(edges).astype(np.int64), 0, sound.shape[1]), (last - first) / count)
+        return _reduced(level, np.clip(np.round(edges).astype(np.int64), 0, sound.shape[1]))
 
 
 def _bucketed(sound: Floats) -> tuple[Floats, Floats, Floats]:
@@ -138,7 +139,7 @@ def _bucketed(sound: Floats) -> tuple[Floats, Floats, Floats]:
     return low, high, np.add.reduceat(np.square(sound), at, axis=1)
 
 
-def _reduced(level: _Level, edges: NDArray[np.int64], samples: float) -> Columns:
+def _reduced(level: _Level, edges: NDArray[np.int64]) -> Columns:
     """One column for the buckets from each edge to the next; nothing where there are none."""
     size = level.low.shape[1]
     found = np.zeros((3, level.low.shape[0], len(edges) - 1), dtype=np.float32)
@@ -146,7 +147,8 @@ def _reduced(level: _Level, edges: NDArray[np.int64], samples: float) -> Columns
     if filled.any():
         # Each edge starts a column that lasts to the next edge: those that are empty are left out of both.
         at, last = edges[:-1][filled], int(edges[1:][filled][-1])
+        samples = np.diff(np.append(at, last)) * level.size
         found[0][:, filled] = np.minimum.reduceat(level.low[:, :last], at, axis=1)
         found[1][:, filled] = np.maximum.reduceat(level.high[:, :last], at, axis=1)
-        found[2][:, filled] = np.sqrt(np.add.reduceat(level.power[:, :last], at, axis=1) / max(samples, 1.0))
+        found[2][:, filled] = np.sqrt(np.add.reduceat(level.power[:, :last], at, axis=1) / samples)
     return Columns(found[0], found[1], found[2])

@@ -22,15 +22,15 @@ FLOOR = -90.0
 _SHORTEST, _LONGEST, _WINDOWS = 1024, 8192, 8
 
 #: Cividis (Nuñez, Anderton, Renslow 2018, doi:10.1371/journal.pone.0199239), which looks the same to those who see no
-#: red or no green, at 17 equal steps.
-_CIVIDIS = np.array(
-    [
-        *((0, 34, 78), (0, 46, 106), (26, 56, 111), (50, 67, 109), (67, 78, 108), (83, 90, 109), (97, 101, 111)),
-        *((111, 112, 115), (125, 124, 120), (140, 136, 120), (155, 148, 118), (171, 160, 114), (188, 174, 108)),
-        *((205, 187, 99), (222, 201, 88), (240, 216, 70), (254, 232, 56)),
-    ],
-    dtype=np.float64,
-)
+#: red or no green, at 33 equal steps.
+_CIVIDIS = np.frombuffer(
+    bytes.fromhex(
+        "00224e00285b002e6a0533711a386f273e6e32436d3b496c434e6c4b546c535a6d5a5f6e61656f686a716f7073767676"
+        "7d7c788482798c8878938e789b9476a39a74aba072b4a76fbcae6cc4b468cdbb63d5c25edec958e7d150f0d846f9e03a"
+        "fee838"
+    ),
+    dtype=np.uint8,
+).reshape(33, 3)
 
 
 def cividis(values: NDArray[np.floating]) -> NDArray[np.uint8]:
