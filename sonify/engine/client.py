@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import contextlib
-import multiprocessing
 import os
 import secrets
 import shutil
 import socket
+import subprocess
+import sys
 import tempfile
 import threading
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from multiprocessing.connection import wait
-from multiprocessing.context import SpawnProcess
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +21,7 @@ from numpy.typing import NDArray
 
 from sonify.engine import commands as c
 from sonify.engine.patch import Patch, PatchError, Window
-from sonify.engine.process import SOCKET, Setup, engine
+from sonify.engine.process import LOG, SOCKET, Setup
 from sonify.engine.ring import LaneRing, State
 from sonify.engine.wire import Wire
 
@@ -30,6 +29,8 @@ Post = Callable[[c.Answer], None]
 
 #: Seconds between two attempts to connect; without a block after which an engine hangs; in which it may end.
 _AGAIN, _HANGS, _ENDS = 0.02, 5.0, 2.0
+#: Seconds between two looks at the process, and from one start to the next at least.
+_LOOK = 0.25
 #: Seconds without a block after which `Engine.state` is None.
 _STALE = 1.5
 _PREFIX = "descant-"
@@ -114,7 +115,8 @@ class Engine:
         self._lock = threading.Lock()
         self._loaded: dict[str, c.LoadPatch | c.LoadFile] = {}
         self._settings: dict[object, c.Command] = {}
-        self._process: SpawnProcess | None = None
+        self._recording: c.Record | None = None
+        self._process: subprocess.Popen[bytes] | None = None
         self._ended = False
         self._line = _Line(self._folder, False, lambda share: self._restore(), self._answered)
         self._watcher = threading.Thread(target=self._watch, daemon=True)
@@ -124,7 +126,8 @@ class Engine:
         """Tell the engine something. What lasts (decks, gains, strips) is told again to one that takes its place."""
         with self._lock:
             self._remember(command)
-            self._line.send(command)
+            if not self._line.send(command) and isinstance(command, c.Record):
+                self._recording = command
 
     def state(self) -> State | None:
         """What it does; None where it is not there just now."""
@@ -142,12 +145,13 @@ class Engine:
     def pid(self) -> int | None:
         """Its process; None where there is none just now."""
         process = self._process
-        return process.pid if process is not None and process.is_alive() else None
+        return process.pid if process is not None and process.poll() is None else None
 
     def close(self) -> None:
         """End it, within two seconds, and leave nothing behind."""
         self._ended = True
-        self._line.send(c.Quit())
+        if self._process is not None:
+            self._process.terminate()
         self._watcher.join(_ENDS + 1.0)
         self._line.close()
         shutil.rmtree(self._folder, ignore_errors=True)
@@ -165,8 +169,8 @@ class Engine:
             self._settings[command.deck, command.voice] = command
         elif isinstance(command, c.DeckGain):
             self._settings[command.deck] = command
-        elif isinstance(command, c.MasterGain | c.Record):
-            self._settings[type(command)] = command
+        elif isinstance(command, c.MasterGain):
+            self._settings[c.MasterGain] = command
         elif isinstance(command, c.Hold | c.Seek | c.Loop) and command.deck in self._loaded:
             loaded = self._loaded[command.deck]
             if isinstance(loaded, c.LoadFile):
@@ -183,8 +187,10 @@ class Engine:
         with self._lock:
             positions = self._ring.state().decks
             for setting in self._settings.values():
-                if not isinstance(setting, c.Record):  # it would be written over
-                    self._line.send(setting)
+                self._line.send(setting)
+            if self._recording is not None:  # one that was begun before would be written over
+                self._line.send(self._recording)
+                self._recording = None
             for name, loaded in self._loaded.items():
                 if isinstance(loaded, c.LoadFile) and name in positions:
                     loaded = replace(loaded, at=max(positions[name][0], 0.0))
@@ -194,20 +200,29 @@ class Engine:
         """Start the process, and another one whenever it is gone or makes no blocks any more."""
         while not self._ended:
             started = time.monotonic()
-            self._process = _spawned(Setup(self.address, self._backend, os.getpid()))
-            while not self._ended and not wait([self._process.sentinel], 0.1):
+            self._process = process = _spawned(Setup(self.address, self._backend, os.getpid()))
+            while not self._ended:
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    process.wait(_LOOK)
+                    break
                 if self._ring.state().age > _HANGS and time.monotonic() - started > _HANGS:
-                    self._process.kill()
-            if self._ended:
-                break
-            self._process.join()
-            self._post(c.Died(f"the sound engine ended with code {self._process.exitcode}; another one takes over"))
-            if time.monotonic() - started < 0.5:  # it cannot even start: do not try that all the time
-                time.sleep(0.5)
-        self._process.join(_ENDS) if self._process is not None else None
-        if self._process is not None and self._process.is_alive():
-            self._process.kill()
-            self._process.join()
+                    process.kill()
+            if not self._ended:
+                self._post(c.Died(f"the sound engine ended with code {process.returncode}{self._said()}"))
+                time.sleep(max(0.0, started + _LOOK - time.monotonic()))  # one that cannot even start
+        try:
+            process.wait(_ENDS)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+    def _said(self) -> str:
+        """The last line that a dead engine has left, where it says what was wrong."""
+        with contextlib.suppress(OSError):
+            lines = (self._folder / LOG).read_text(errors="replace").strip().splitlines()
+            if lines and "Error" in lines[-1]:
+                return f": {lines[-1]}"
+        return ""
 
 
 class EngineLink:
@@ -340,10 +355,12 @@ def _changed(loaded: c.LoadFile, command: c.Hold | c.Seek | c.Loop) -> c.LoadFil
     return replace(loaded, loop=command.seconds)
 
 
-def _spawned(setup: Setup) -> SpawnProcess:
-    process = multiprocessing.get_context("spawn").Process(target=engine, args=(setup,), daemon=True)
-    process.start()
-    return process
+def _spawned(setup: Setup) -> subprocess.Popen[bytes]:
+    """The engine's process: a plain one, since multiprocessing's would first import what the studio began with."""
+    code = f"import sys; sys.path = {sys.path!r}; from sonify.engine.process import *; engine({setup!r})"
+    return subprocess.Popen(
+        [sys.executable, "-c", code], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
 
 
 def _place() -> Path:

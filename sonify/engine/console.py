@@ -215,9 +215,10 @@ class Console:
             self._builds.put(lambda: self._told(lambda: self._load(deck, ticket, fade, tell), tell))
             return
         others = [d for d in self._decks if d.name == deck.name and not d.leaving]
+        alike = isinstance(deck, FileDeck) and any(isinstance(other, FileDeck) for other in others)
         for other in others:
-            other.go(fade, joins=True)
-        deck.come(fade, deck.own * self._gains.get(deck.name, 1.0), joins=bool(others))
+            other.go(fade, alike)
+        deck.come(fade, deck.own * self._gains.get(deck.name, 1.0), alike)
         self._decks.append(deck)
         self._hear()
         tell(c.Ready(deck.name))
@@ -225,7 +226,7 @@ class Console:
     def _unload(self, name: str, fade: float) -> None:
         for deck in self._decks:
             if deck.name == name and not deck.leaving:
-                deck.go(fade, joins=False)
+                deck.go(fade, alike=False)
 
     def _set_gain(self, name: str) -> None:
         for deck in self._decks:
@@ -306,18 +307,16 @@ class Console:
         self._panicked()
         while self._todo:
             self._todo.popleft()()
-        first = self._points.set(self.start * CONTROL_RATE / self.rate)
-        late, broken = 0, []
-        for deck in self._decks:
-            if deck.graph is None:
-                continue
-            late |= deck.fill(self.start, first, self.ring)
-            deck.graph.level[:] = deck.level(self.block)
-            if max(deck.graph.peak()) >= BOUND:
-                broken.append(deck)
-        self._late += late
+        broken = [deck for deck in self._decks if deck.graph is not None and max(deck.graph.peak()) >= BOUND]
         if gone := [deck for deck in self._decks if deck.over] + broken:
             self._drop(gone)
+        first = self._points.set(self.start * CONTROL_RATE / self.rate)
+        late = 0
+        for deck in self._decks:
+            if deck.graph is not None:
+                late |= deck.fill(self.start, first, self.ring)
+                deck.graph.level[:] = deck.level(self.block)
+        self._late += late
         for deck in broken:
             self._tell(c.Refused(f"deck {deck.name}: not finite, or far too loud: it was stopped; load it again"))
         self._publish()

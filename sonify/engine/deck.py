@@ -46,29 +46,30 @@ class Deck:
         None until it is built.
     own : float
         Gain of what is played, whatever the deck's.
-    joins : bool
-        Whether it takes over from another one of its name: then gains change in a line, so that what both play keeps
-        its level; else along a quarter of a sine, so that what differs keeps its power.
+    alike : bool
+        Whether what is faded with it may be the same sound, as from one place of a file to another: then gains change
+        in a line; else along a quarter of a sine, so that what differs keeps its power. Two graphs always differ, if
+        only in their phases.
     """
 
     def __init__(self, name: str, rate: int, epoch: int) -> None:
         self.name, self.epoch = name, epoch
         self.graph: DeckGraph | None = None
-        self.joins = False
+        self.alike = False
         self.own = 1.0
         self.gain, self.fade, self.hold, self.fed = Ramp(1.0), Ramp(0.0), Ramp(1.0), Ramp(1.0)
         self._rate = rate
         self._leaving = False
 
-    def come(self, seconds: float, level: float, joins: bool) -> None:
+    def come(self, seconds: float, level: float, alike: bool) -> None:
         """Fade in from the next block on."""
-        self.joins, self.gain = joins, Ramp(level)
+        self.alike, self.gain = alike, Ramp(level)
         self.fade.to(1.0, round(seconds * self._rate))
 
-    def go(self, seconds: float, joins: bool) -> None:
+    def go(self, seconds: float, alike: bool) -> None:
         """Fade out from the next block on, and be over."""
         if not self._leaving:
-            self.joins, self._leaving = joins, True
+            self.alike, self._leaving = alike, True
             self.fade.to(0.0, round(seconds * self._rate))
 
     @property
@@ -92,7 +93,7 @@ class Deck:
     def level(self, n: int) -> Floats | float:
         """Its gain in the next block of `n` samples."""
         faded = self.fade.block(n)
-        if not self.joins:
+        if not self.alike:
             faded = np.sin(np.pi / 2 * np.asarray(faded))
         return faded * self.gain.block(n) * self.hold.block(n) * self.fed.block(n)
 

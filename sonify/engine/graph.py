@@ -216,7 +216,8 @@ class Master:
     def __init__(self, server: Any, samples: int, gain: float) -> None:
         import pyo64 as pyo
 
-        self.pyo, self._server = pyo, server
+        self.pyo, self._server = pyo, server._server  # the wrapper does not know how to move a stream
+        before = len(server.getStreams())
         self._inputs: Stereo = (pyo.Sig(0.0), pyo.Sig(0.0))
         self._gain = pyo.SigTo(gain, time=_FADER, init=gain)
         self._gate = pyo.SigTo(1.0, time=_PANIC, init=1.0)
@@ -233,7 +234,7 @@ class Master:
         fills = [pyo.TableFill(end, table) for end, table in zip(ends, tables, strict=True)]
         self.heard = tuple(np.asarray(table.getBuffer()) for table in tables)
         self._kept = [loud, peak, held, wanted, limit, late, cut, ends, fills]
-        self._order = _streams(server)
+        self._order = list(server.getStreams())[before:]
 
     def hear(self, decks: Sequence[DeckGraph]) -> None:
         """Mix these decks from the next block on; to be called between two blocks.
@@ -256,8 +257,3 @@ class Master:
     def silence(self, on: bool) -> None:
         """Close panic's gate, or open it."""
         self._gate.value = 0.0 if on else 1.0
-
-
-def _streams(server: Any) -> list[Any]:
-    """All streams of a server, in the order in which they are computed."""
-    return list(server.getStreams())

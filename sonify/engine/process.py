@@ -99,6 +99,7 @@ def engine(setup: Setup) -> None:
     clients = Clients()
     console = Console(LaneRing.attach(folder), clients.tell)
     device = Device(console, setup.backend, clients.tell)
+    signal.signal(signal.SIGTERM, lambda *_: device.end())
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     (folder / SOCKET).unlink(missing_ok=True)
     listener.bind(str(folder / SOCKET))
