@@ -5,6 +5,7 @@ from __future__ import annotations
 import queue
 import tempfile
 import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
@@ -67,7 +68,7 @@ class Keeper:
         while (job := self._jobs.get()) is not None:
             while not self._done(job):
                 if self._closing.wait(_AGAIN):
-                    break
+                    time.sleep(_AGAIN / 20)
         if self._archive is not None:
             self._archive.close()
 

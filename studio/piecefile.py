@@ -7,6 +7,7 @@ import os
 import re
 import tomllib
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -123,7 +124,8 @@ class PieceFile:
             new.write_text(text, encoding="utf-8")
             new.replace(path)
         except OSError as error:
-            new.unlink(missing_ok=True)
+            with suppress(OSError):
+                new.unlink()
             raise DescantError(f"{path}: cannot be written: {error.strerror}: choose another place") from error
         if watch is None:
             self._watch(path)

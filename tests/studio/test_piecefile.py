@@ -80,7 +80,7 @@ def test_what_cannot_be_written_leaves_what_is_there(own: Path, tmp_path: Path) 
     with pytest.raises(DescantError, match=r"a piece is a \.toml file"):
         file.save(tmp_path / "x.txt", data)
     (tmp_path / "file").write_text("")
-    with pytest.raises(DescantError, match="cannot be written: Not a directory"):
+    with pytest.raises(DescantError, match="cannot be written"):
         file.save(tmp_path / "file" / "x.toml", data)
     assert file.file == own
     with pytest.raises(DescantError, match=r"my\.toml: not TOML"):
