@@ -136,13 +136,12 @@ def strikes(
 
     So what a performer asks for and the source then announces sounds once, as do many channels that diverge together.
     """
-    sampler = _Sampler(resolved, played)
     found: dict[tuple[float, float], Onset] = {}
     moments = _moments(resolved, played, sounding, watch, within)
     for time, given in sorted(moments, key=lambda moment: moment[0]):
         if not (within.has(time) and is_within(time, sounding)):
             continue
-        values = sampler.at(time) | given
+        values = sampled(resolved, played, time) | given
         moment = round(time, 6), values["pitch"]
         if moment not in found or found[moment].values["velocity"] < values["velocity"]:
             found[moment] = Onset(time, values)
@@ -165,7 +164,7 @@ def _moments(
         for event in frames.of_kind(name):
             # What follows the last tick belongs to it.
             time = frames.starts[event.tick] if event.tick < frames.ticks else frames.duration - 2e-6
-            yield float(time), _brought(event)
+            yield float(time), brought(event)
     first, last = (bisect_left(watch.crossed, s) for s in (within.since - 1e-3, within.until + 1e-3))
     for time in watch.crossed[first:last]:
         yield time, {"velocity": 1.0}
@@ -239,18 +238,12 @@ def _cell(array: NDArray[Any], row: int, place: Place) -> float:
     return float(array[(row, *place.index)])
 
 
-class _Sampler:
+def sampled(resolved: ResolvedVoice, played: Arrangement, time: float) -> dict[str, float]:
     """The parameters of a voice's instrument at a moment."""
-
-    def __init__(self, resolved: ResolvedVoice, played: Arrangement) -> None:
-        self._lanes = resolved.lanes
-        self._played = played
-
-    def at(self, time: float) -> dict[str, float]:
-        return {name: _value(given, self._played, time) for name, given in self._lanes.items()}
+    return {name: _value(given, played, time) for name, given in resolved.lanes.items()}
 
 
-def _brought(event: Event) -> dict[str, float]:
+def brought(event: Event) -> dict[str, float]:
     """What an event says of its note."""
     values = {"velocity": _given(event, "velocity", 0.0, 1.0) if "velocity" in event.data else 1.0}
     if "pitch" in event.data:
