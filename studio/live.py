@@ -54,6 +54,8 @@ class Hall:
         Notes of a file; when they are over, so is a piece that listens to ``end``.
     played : bool
         Whether there is a performer, so that nothing is to be played by itself before the first note.
+    begun : callable
+        Called when time begins.
     """
 
     plan: Plan
@@ -66,29 +68,30 @@ class Hall:
     grain: float = 0.25
     roll: Roll | None = None
     played: bool = False
+    begun: Callable[[], None] = lambda: None
 
     def __post_init__(self) -> None:
         self._prompter = Prompter()
         self._began: float | None = None
-        self._stopped = False
+        self._stopped = self._interrupted = False
         self._lanes = _LiveLanes(self.plan)
         self._checked = 0.0
 
     def wait(self, stretch: Stretch, performances: Mapping[str, Performance]) -> None:
         """Wait for the time of a stretch; Ctrl-C ends a piece that has no written end, and keeps the take whole."""
-        if stretch.beat == 0 and self.played:
-            self._prompter.everybody("await", performances)
+        if self._began is None:
+            self.begun()
+            if self.played:
+                self._prompter.everybody("await", performances)
         try:
             self._wait(stretch)
+            if self._interrupted and not self._stopped:
+                self._end(performances)
             if self.roll is not None and stretch.seconds >= self.roll.over and not self._stopped:
                 self._stopped = self._prompter.everybody("end", performances)
         except KeyboardInterrupt:
-            self._stopped = True
-            if not self._prompter.everybody("end", performances):
-                if self.plan.piece.sections:
-                    raise
-                for performance in performances.values():
-                    performance.stop()
+            self._interrupted = True
+            self._end(performances)
         self._look_after_port()
         due = self.roll.due(stretch.seconds) if self.roll is not None else []
         for event in (*due, *self.inbox.drain()):
@@ -96,6 +99,19 @@ class Hall:
                 self._give(event, stretch.section, performances)
             except DescantError as error:
                 self.notice(str(error))
+
+    def interrupt(self) -> None:
+        """Do at the next stretch what Ctrl-C does; may be called from a signal's handler."""
+        self._interrupted = True
+
+    def _end(self, performances: Mapping[str, Performance]) -> None:
+        """End a piece that has no written end; another one only by interrupting it."""
+        self._stopped = True
+        if not self._prompter.everybody("end", performances):
+            if self._interrupted and self.plan.piece.sections:
+                raise KeyboardInterrupt
+            for performance in performances.values():
+                performance.stop()
 
     def _look_after_port(self) -> None:
         if self.port is not None and time.monotonic() - self._checked > 1.0:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import signal
 import sys
+from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,7 +16,8 @@ from studio.commands.options import QUIET, SEED
 from studio.console import emit
 
 if TYPE_CHECKING:
-    from sonify.incoming import TimedEvent
+    from sonify.incoming import Inbox, TimedEvent
+    from studio.live import Hall
     from studio.plan import Plan
 
 
@@ -79,12 +82,7 @@ def perform(
     if mid:
         hall.roll = Roll(_read(mid, planned))
     with ExitStack() as stack:
-        if keys:
-            from studio.piano import HELP
-            from studio.typing_in import TypedIn
-
-            stack.enter_context(TypedIn(inbox))
-            _notice(HELP)
+        hall.begun = _beginning(hall, inbox, keys, stack)
         if midi_in:
             from sonify.midi_in import MidiIn
 
@@ -100,6 +98,28 @@ def perform(
 
             hall.out = stack.enter_context(OscOut(*_address(osc_out, None)))
         perform_plan(context, planned, seed, out, ("wav",), stage=hall, quiet=quiet)
+
+
+def _beginning(hall: Hall, inbox: Inbox, keys: bool, stack: ExitStack) -> Callable[[], None]:
+    """What is done when time begins: keys are heard, and the first Ctrl-C ends the performance in good order."""
+    from studio.piano import HELP
+    from studio.typing_in import TypedIn
+
+    typed = TypedIn(inbox) if keys else None
+    before = signal.getsignal(signal.SIGINT)
+    stack.callback(signal.signal, signal.SIGINT, before)
+
+    def interrupted(*_: object) -> None:
+        signal.signal(signal.SIGINT, before)
+        hall.interrupt()
+
+    def begin() -> None:
+        signal.signal(signal.SIGINT, interrupted)
+        if typed is not None:
+            stack.enter_context(typed)
+            _notice(HELP)
+
+    return begin
 
 
 def _planned(name: str | None, video: str | None) -> Plan:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -55,8 +55,9 @@ class Backdrop:
         recorded: Mapping[str, Frames],
         layouts: Mapping[str, Layout],
         videos: Mapping[str, Moving],
+        seen: Sequence[tuple[float, float]],
     ) -> Backdrop:
-        """The ground of a picture of `part`.
+        """The ground of a picture of `part`; notes make bubbles while it is `seen` (stretches of seconds).
 
         Raises
         ------
@@ -67,6 +68,7 @@ class Backdrop:
             raise PictureError(f"picture ground: part {ground.video!r} is no video: its source must be 'video'")
         partial = [n for n in recorded[part].arrays if n.startswith("gradient_") and n != "gradient_norm"]
         columns = [np.asarray(recorded[part].arrays[n], dtype=np.float64) for n in partial]
+        notes = struck(recorded[ground.notes or part], layouts[ground.notes or part])
         return cls(
             ground,
             videos[ground.video],
@@ -74,7 +76,7 @@ class Backdrop:
             layouts[ground.video],
             layouts[part],
             np.stack(columns, axis=1) if columns else np.zeros((recorded[part].ticks, 1)),
-            tuple(struck(recorded[ground.notes or part], layouts[ground.notes or part])),
+            tuple((t, e) for t, e in notes if any(start <= t + 1e-6 < end for start, end in seen)),
         )
 
     def draw(self, seconds: float, width: int, height: int) -> Pixels:
