@@ -1,0 +1,1 @@
+"""Exhibitions: what a programme plays, in order, unattended."""

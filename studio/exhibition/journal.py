@@ -1,0 +1,120 @@
+"""What is kept of an exhibition: one line in a file for everything that happens, and in the archive where it is."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from studio.keeper import Keeper
+
+if TYPE_CHECKING:
+    from db.archive import Archive
+    from db.work import Outcome
+
+#: Name of the file in the data directory; its size in bytes at which another one is begun, and the old one kept.
+FILE, LARGEST = "exhibition.log", 1 << 20
+
+
+class Journal:
+    """A file of lines; an exhibition runs unattended, so nothing is said on its screen.
+
+    Parameters
+    ----------
+    path : Path
+    echo : callable, optional
+        Told each line too, at once.
+
+    Attributes
+    ----------
+    lines : deque of str
+        The last ones that were said since this began.
+    """
+
+    def __init__(self, path: Path, echo: Callable[[str], None] = lambda line: None) -> None:
+        self.path, self._echo = path, echo
+        self.lines: deque[str] = deque(maxlen=100)
+        self._lock = threading.Lock()
+        self._refused = False
+
+    def say(self, line: str) -> None:
+        """Write a line with the time."""
+        line = " ".join(line.split())
+        with self._lock:
+            self.lines.append(line)
+            self._echo(line)
+            try:
+                self._write(f"{datetime.now().astimezone().isoformat(timespec='seconds')} {line}\n")
+            except OSError as error:
+                if not self._refused:
+                    self._refused = True
+                    said = f"{self.path}: cannot be written: {error.strerror}: the exhibition goes on without a log"
+                    self.lines.append(said)
+                    self._echo(said)
+
+    def _write(self, text: str) -> None:
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        if self.path.exists() and self.path.stat().st_size > LARGEST:
+            self.path.replace(self.path.with_suffix(".log.1"))
+        with self.path.open("a", encoding="utf-8") as file:
+            file.write(text)
+
+
+class Places:
+    """Where a programme is, in the archive; no call waits for it.
+
+    Parameters
+    ----------
+    keeper : Keeper
+        Its thread writes.
+    programme : str
+        By which the place is found again.
+    """
+
+    def __init__(self, keeper: Keeper, programme: str) -> None:
+        self._keeper, self._programme = keeper, programme
+        self._id: str | None = None
+        self._position = 0.0
+        self._waiting = threading.Event()
+
+    def begin(self, item: int, label: str, position: float) -> None:
+        """An item begins."""
+
+        def job(archive: Archive) -> None:
+            self._id = archive.showings.begin(self._programme, item, label, position)
+
+        self._keeper.do(job)
+
+    def at(self, position: float) -> None:
+        """It has come so far. Where the archive is slow the newest place alone is written."""
+        self._position = position
+        if not self._waiting.is_set():
+            self._waiting.set()
+            self._keeper.do(self._save)
+
+    def end(self, position: float, outcome: Outcome, reason: str = "") -> None:
+        """The item is over."""
+        self.at(position)
+
+        def job(archive: Archive) -> None:
+            if self._id is not None:
+                archive.showings.end(self._id, outcome, reason)
+            self._id = None
+
+        self._keeper.do(job)
+
+    def skipped(self, item: int, label: str, reason: str) -> None:
+        """An item was left out; it does not become the place."""
+
+        def job(archive: Archive) -> None:
+            archive.showings.end(archive.showings.begin(self._programme, item, label), "skipped", reason)
+
+        self._keeper.do(job)
+
+    def _save(self, archive: Archive) -> None:
+        self._waiting.clear()
+        if self._id is not None:
+            archive.showings.at(self._id, self._position)

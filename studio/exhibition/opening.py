@@ -1,0 +1,105 @@
+"""Opening an exhibition: programme, archive, log and sound engine together; and closing them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pieces.signals import DescantError
+from studio import config
+from studio.exhibition.journal import FILE, Journal, Places
+from studio.exhibition.programme import Programme, read_programme
+from studio.exhibition.showing import Exhibition, Place, resumed
+from studio.exhibition.turns import House, Silence
+from studio.keeper import Keeper
+
+if TYPE_CHECKING:
+    from sonify.engine.client import Engine
+    from sonify.engine.commands import Backend
+
+#: Seconds in which the archive must have taken the last place.
+_LAST = 3.0
+
+
+@contextmanager
+def exhibition(
+    path: Path,
+    place: str,
+    *,
+    backend: Backend | None = "portaudio",
+    pictures: bool = True,
+    fresh: bool = False,
+    create: bool = True,
+    echo: Callable[[str], None] = lambda line: None,
+) -> Iterator[tuple[Exhibition, Journal]]:
+    """An exhibition that is ready to `run`, and its log.
+
+    Parameters
+    ----------
+    path : Path
+        The programme's file.
+    place : str
+        The archive's path or URL.
+    backend : {'portaudio', 'jack', 'silent'} or None
+        Where sound goes; None does without an engine.
+    pictures : bool
+        Whether there is a screen.
+    fresh : bool
+        Begin at the first item, wherever it was.
+    create : bool
+        Whether to create an archive that is not there.
+    echo : callable
+        Told each line of the log.
+
+    Raises
+    ------
+    DescantError
+        If the programme or the archive cannot be used.
+    """
+    programme = read_programme(path)
+    name = str(path.resolve())
+    start = _start(place, name, programme, fresh, create)
+    journal = Journal(config.home() / FILE, echo)
+    journal.say(f"{programme.title}: {len(programme.items)} items, {path.name}")
+    keeper = Keeper(place, lambda report: journal.say(str(getattr(report, "text", "") or getattr(report, "line", ""))))
+    engine = _engine(backend, journal)
+    sound, address = (engine, engine.address) if engine is not None else (Silence(), None)
+    house = House(place, path.resolve().parent, programme.loudness, sound, address, pictures)
+    try:
+        yield Exhibition(programme, house, Places(keeper, name), journal, start), journal
+    finally:
+        if engine is not None:
+            engine.close()
+        if not keeper.close(_LAST):
+            journal.say(f"{place}: held by another program: the last place is not stored")
+
+
+def _start(place: str, name: str, programme: Programme, fresh: bool, create: bool) -> Place:
+    from db.archive import Archive
+
+    with Archive.open(place, create=create) as archive:
+        return Place() if fresh else resumed(archive.showings.list(name), programme)
+
+
+def _engine(backend: Backend | None, journal: Journal) -> Engine | None:
+    """The sound engine; what it says of itself goes into the log."""
+    if backend is None:
+        return None
+    from sonify.engine.client import Engine
+    from sonify.engine.commands import Answer, Back, Died, Lost, Refused
+
+    def hear(answer: Answer) -> None:
+        if isinstance(answer, Lost):
+            journal.say(f"no sound: {answer.reason}; it goes on in silence, and is looked for")
+        elif isinstance(answer, Back):
+            journal.say(f"sound through {answer.backend}")
+        elif isinstance(answer, Refused | Died):
+            journal.say(f"sound: {answer.reason}")
+
+    try:
+        return Engine(hear, backend)
+    except DescantError as error:
+        journal.say(f"no sound: {error}")
+        return None

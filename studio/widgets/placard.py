@@ -1,0 +1,175 @@
+"""A picture with writing on it that comes and fades away: the writing is part of the picture, so nothing lies over it.
+
+In a row of the picture every cell is a half block in the colour of its upper pixel on that of its lower one. Where a
+letter stands it takes the half block's place, and the two pixels hold the letter's colour and the ground's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from rich.cells import cell_len
+from rich.segment import Segment
+
+from studio.widgets.cells import Pixels
+from studio.widgets.picture import Picture, ReadyStrip
+
+#: Most cells of a line; cells left free beside it and rows under it.
+WIDEST, BESIDE, BELOW = 64, 3, 2
+#: How dark the picture is under the writing, and the colours of a title and of other text.
+_DARK, _TITLE, _TEXT = 0.72, (255, 255, 255), (214, 216, 222)
+_BLOCK = "▀"
+
+
+@dataclass(frozen=True)
+class Writing:
+    """What is written: a title, a text under it, and how clearly, 0 to 1. A hint stands at the bottom by itself."""
+
+    title: str = ""
+    text: str = ""
+    clear: float = 1.0
+    hint: str = ""
+
+
+@dataclass(frozen=True)
+class _Line:
+    """One line: its row and first cell, and what each cell holds (a wide letter is followed by an empty one)."""
+
+    row: int
+    column: int
+    cells: tuple[str, ...]
+    bold: bool
+    clear: float
+
+
+class Placard(Picture):
+    """A picture that can be written on; `write` says what, `show` takes the next picture as ever."""
+
+    def __init__(self, bits: int = 7, id: str | None = None) -> None:
+        super().__init__(bits, id)
+        self._writing = Writing()
+        self._laid: tuple[tuple[Writing, int, int], list[_Line]] = ((Writing(), 0, 0), [])
+
+    def write(self, writing: Writing) -> None:
+        """What is written on the pictures from now on."""
+        if (writing.title, writing.text, writing.hint) != (
+            self._writing.title,
+            self._writing.text,
+            self._writing.hint,
+        ):
+            self._pixels = None  # letters may change where no colour does
+        self._writing = writing
+
+    @property
+    def written(self) -> Writing:
+        """What is written."""
+        return self._writing
+
+    def show(self, picture: Pixels) -> bool:
+        """Show a picture, with the writing on it; see `Picture.show`."""
+        lines = self._lines()
+        before = list(self._rows)
+        if not super().show(self._inked(picture, lines) if lines else picture):
+            return False
+        for line in lines:
+            fresh = line.row >= len(before) or self._rows[line.row] is not before[line.row]
+            if fresh:
+                self._set(line)
+        return True
+
+    def _lines(self) -> list[_Line]:
+        """The lines of the writing where they stand."""
+        key = (self._writing, self.size.width, self.size.height)
+        if key != self._laid[0]:
+            self._laid = (key, laid(*key))
+        return self._laid[1]
+
+    def _inked(self, picture: Pixels, lines: Sequence[_Line]) -> Pixels:
+        """The picture, darker under the writing, and with the letters' colours."""
+        if picture.shape[1::-1] != self.wanted:
+            return picture
+        picture = picture.copy()
+        high, wide = picture.shape[0] // self.size.height, picture.shape[1] // self.size.width
+        for line in lines:
+            rows = slice(line.row * high, (line.row + 1) * high)
+            left, right = max(line.column - 1, 0), min(line.column + len(line.cells) + 1, self.size.width)
+            under = picture[rows, left * wide : right * wide]
+            under[:] = under * (1 - _DARK * line.clear)
+            ink = np.array(_TITLE if line.bold else _TEXT)
+            for column, letter in enumerate(line.cells, line.column):
+                if letter == " ":
+                    continue
+                cell = picture[rows, column * wide : (column + 1) * wide]
+                ground = cell.mean(axis=(0, 1))
+                cell[:] = ground if wide == 1 else 0
+                if wide == 1:
+                    cell[0] = ground + (ink - ground) * line.clear
+        return picture
+
+    def _set(self, line: _Line) -> None:
+        """Put the letters of a line into its row."""
+        text = self._rows[line.row].render(self.app.console)
+        if self._depth == "none":
+            if line.clear < 0.5:
+                return
+            end = line.column + len(line.cells)
+            lettered = [c if c != " " else None for c in line.cells]
+            found = [letter if letter is not None else text[i] for i, letter in enumerate(lettered, line.column)]
+            text = text[: line.column] + "".join(found) + text[end:]
+            plain = text
+            self._rows[line.row] = ReadyStrip(text, self.size.width, lambda: [Segment(plain)])
+            return
+        pieces = text.split(_BLOCK)
+        glyphs = [_BLOCK] * (len(pieces) - 1)
+        for column, letter in enumerate(line.cells, line.column):
+            if letter != " ":
+                glyphs[column] = f"\x1b[1m{letter}\x1b[22m" if line.bold and letter else letter
+        whole = "".join(p for pair in zip(pieces, [*glyphs, ""], strict=True) for p in pair)
+        self._rows[line.row] = ReadyStrip(whole, self.size.width, lambda: self._lettered(line, text))
+
+    def _lettered(self, line: _Line, text: str) -> list[Segment]:
+        """The row as segments, for what cannot take ready strings."""
+        segments = self._segments_of(line.row, text)
+        for column, letter in enumerate(line.cells, line.column):
+            if letter != " ":
+                segments[column] = Segment(letter, segments[column].style)
+        return segments
+
+
+def laid(writing: Writing, width: int, height: int) -> list[_Line]:
+    """The lines of a writing in so many cells: what does not fit is left out, from the bottom of the text up."""
+    room = min(WIDEST, width - 2 * BESIDE)
+    lines: list[_Line] = []
+    if room < 1:
+        return lines
+    if writing.clear > 0:
+        titles = [(line, True) for line in wrapped(writing.title, room)]
+        texts = [(line, False) for paragraph in writing.text.splitlines() for line in wrapped(paragraph, room)]
+        found = [*titles, *texts][: max(height - BELOW - 2, 0)]
+        top = height - BELOW - len(found)
+        for row, (cells, bold) in enumerate(found, top):
+            lines.append(_Line(row, BESIDE, cells, bold, writing.clear))
+    if writing.hint and height > 2:
+        (cells, *_) = wrapped(writing.hint, width - 2) or [()]
+        lines.append(_Line(height - 1, max((width - len(cells)) // 2, 0), cells, False, 1.0))
+    return lines
+
+
+def wrapped(text: str, width: int) -> list[tuple[str, ...]]:
+    """Lines of at most so many cells; what a terminal would obey and what has no width is left out."""
+    lines: list[list[str]] = []
+    for word in text.split():
+        cells = [cell for letter in word if letter.isprintable() for cell in _cells(letter)]
+        for start in range(0, len(cells), width):
+            part = cells[start : start + width]
+            if lines and not start and len(lines[-1]) + 1 + len(part) <= width:
+                lines[-1] += [" ", *part]
+            elif part:
+                lines.append(part)
+    return [tuple(line) for line in lines]
+
+
+def _cells(letter: str) -> list[str]:
+    return [letter, ""][: cell_len(letter)]
