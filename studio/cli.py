@@ -9,7 +9,7 @@ from types import FrameType
 
 import click
 
-from studio.commands import browse, keep, live, make, mark, use
+from studio.commands import browse, exhibit, keep, live, make, mark, use
 
 
 @click.group(invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})
@@ -41,7 +41,7 @@ for verb in (
         use.replay,
     ),
     *(mark.tag, mark.rename, mark.rate, mark.note, mark.keep, mark.discard),
-    *(live.perform, make.resume, use.export, make.steer, keep.archive_group, keep.doctor),
+    *(live.perform, exhibit.exhibit, make.resume, use.export, make.steer, keep.archive_group, keep.doctor),
 ):
     descant.add_command(verb)
 
