@@ -119,7 +119,8 @@ class _Sound:
                 yield np.repeat(block, 2, axis=1) if block.shape[1] == 1 else block
 
 
-def _encoder() -> str:
+def encoder() -> str:
+    """The video encoder that there is; `FilmError` if there is none."""
     import av
 
     for name in ENCODERS:
@@ -159,7 +160,7 @@ def _write(part: Path, pictures: Iterator[Pixels], fps: Fraction, sound: _Sound)
 
 
 def _video_stream(container: Any, fps: Fraction, width: int, height: int) -> Any:
-    name = _encoder()
+    name = encoder()
     stream = container.add_stream(name, rate=fps, options=ENCODERS[name])
     stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
     context = stream.codec_context

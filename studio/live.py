@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from sonify.incoming import Inbox, TimedEvent
     from sonify.midi_in import MidiIn
     from sonify.osc import OscOut
+    from studio.camera import Camera
 
 #: Seconds between two looks at an outer clock.
 _LOOK = 0.005
@@ -56,6 +57,8 @@ class Hall:
         Whether there is a performer, so that nothing is to be played by itself before the first note.
     begun : callable
         Called when time begins.
+    camera : Camera, optional
+        Films what is seen at each tick of a video.
     """
 
     plan: Plan
@@ -69,6 +72,7 @@ class Hall:
     roll: Roll | None = None
     played: bool = False
     begun: Callable[[], None] = lambda: None
+    camera: Camera | None = None
 
     def __post_init__(self) -> None:
         self._prompter = Prompter()
@@ -136,7 +140,9 @@ class Hall:
             time.sleep(max(0.0, self._began + stretch.seconds - time.monotonic()))
 
     def hear(self, part: str, block: FrameBlock) -> None:
-        """Send out what a part emits, and the lanes that follow from it."""
+        """Send out what a part emits, and the lanes that follow from it; film what is seen at it."""
+        if self.camera is not None and "media_time" in block.arrays and block.ticks:
+            self.camera.film(float(block.arrays["media_time"][-1]))
         if self.out is None:
             return
         now, rate = time.time(), self.plan.piece.rate(part)

@@ -153,7 +153,7 @@ def _listed(piece: Piece) -> str:
 
 
 def with_video(piece: Piece, video: str) -> Piece:
-    """The piece over another video: a file, or ``moving``, the built-in one.
+    """The piece over another video: a file, ``moving``, the built-in one, or ``camera``, which is filmed meanwhile.
 
     Raises
     ------
@@ -163,5 +163,5 @@ def with_video(piece: Piece, video: str) -> Piece:
     parts = [name for name, part in piece.parts.items() if part.source == "video"]
     if not parts:
         raise PieceError(f"--video {video}: no part of {piece.title!r} is a video: give one the source 'video'")
-    inputs = {} if video == "moving" else {"video": str(Path(video).expanduser().resolve())}
+    inputs = {} if video in ("moving", "camera") else {"video": str(Path(video).expanduser().resolve())}
     return piece.with_values({f"parts.{name}.inputs": inputs for name in parts})

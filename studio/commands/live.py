@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -16,6 +17,7 @@ from studio.commands.options import QUIET, SEED
 from studio.console import emit
 
 if TYPE_CHECKING:
+    from db.archive import Archive
     from sonify.incoming import Inbox, TimedEvent
     from studio.live import Hall
     from studio.plan import Plan
@@ -97,7 +99,24 @@ def perform(
             from sonify.osc import OscOut
 
             hall.out = stack.enter_context(OscOut(*_address(osc_out, None)))
-        perform_plan(context, planned, seed, out, ("wav",), stage=hall, quiet=quiet)
+        after = _filming(hall, stack) if video == "camera" else None
+        perform_plan(context, planned, seed, out, ("wav",), stage=hall, after=after, quiet=quiet)
+
+
+def _filming(hall: Hall, stack: ExitStack) -> Callable[[Archive, str], None]:
+    """A camera films; what it filmed is kept with the take."""
+    from studio.camera import Camera
+
+    folder = Path(stack.enter_context(TemporaryDirectory(prefix="descant-camera-")))
+    camera = hall.camera = stack.enter_context(Camera(folder / "camera.mp4"))
+    part = next(name for name, part in hall.plan.piece.parts.items() if part.source == "video")
+
+    def keep(archive: Archive, take_id: str) -> None:
+        camera.close()
+        if camera.filmed:
+            archive.add_media(take_id, f"input:{part}.video", camera.path)
+
+    return keep
 
 
 def _beginning(hall: Hall, inbox: Inbox, keys: bool, stack: ExitStack) -> Callable[[], None]:

@@ -12,6 +12,9 @@ from studio.commands.options import JSON, QUIET, SEED, Finite, opened
 from studio.console import Bar, emit
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from db.archive import Archive
     from db.records import Retention
     from pieces.piece import Piece
     from studio.compose import Given
@@ -96,6 +99,7 @@ def perform_plan(
     marks: float | None = None,
     given: Given | None = None,
     stage: Stage | None = None,
+    after: Callable[[Archive, str], None] | None = None,
     retention: Retention = "kept",
     quiet: bool = False,
 ) -> None:
@@ -113,6 +117,8 @@ def perform_plan(
         raise click.UsageError("--legend and --marks write files: say where with --out DIR")
     with opened(context) as archive, Bar(quiet) as bar:
         take_id = perform(archive, planned, seed, retention=retention, given=given, stage=stage, progress=bar)
+        if after is not None:
+            after(archive, take_id)
         make(archive, take_id, formats, bar)
         if stems:
             rendered_stems(archive, take_id, bar)
