@@ -117,7 +117,7 @@ class Console:
         self._now[command.deck] = deck
 
         def load() -> None:
-            deck.load_samples()
+            deck.prepare()
             self._load(deck, ticket, command.fade, tell)
 
         self._builds.put(lambda: self._told(load, tell))

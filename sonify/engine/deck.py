@@ -172,8 +172,8 @@ class PatchDeck(Deck):
         """Seconds since it was loaded."""
         return (self._start() - self._began) / self._rate
 
-    def load_samples(self) -> None:
-        """Read the sound files of its voices.
+    def prepare(self) -> None:
+        """Read the sound files of its voices, and load what their instruments need to compute a note.
 
         Raises
         ------
@@ -181,7 +181,9 @@ class PatchDeck(Deck):
             If one cannot be read.
         """
         for voice in self.ringing:
-            self._sample(voice)
+            instrument = INSTRUMENTS[self.patch.voices[voice].instrument]
+            assert isinstance(instrument, Pieces)
+            instrument.note(instrument.example(), 0, self._rate, self._sample(voice))
 
     def _sample(self, voice: str) -> Sample | None:
         path = self.patch.voices[voice].sample

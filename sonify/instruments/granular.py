@@ -80,6 +80,10 @@ class Granular(Pieces):
             "gain": 1 / np.sqrt(np.maximum(length * density, 1.0)),
         }
 
+    def example(self) -> dict[str, float]:
+        """Some grain."""
+        return {"position": 0.0, "stray": 0.0, "transposition": 1.0, "length": 0.01, "gain": 1.0}
+
     def note(self, values: Mapping[str, float], index: int, sample_rate: int, sample: Sample | None) -> Floats:
         """One grain."""
         assert sample is not None

@@ -37,6 +37,10 @@ class Pieces(Instrument):
     def note(self, values: Mapping[str, float], index: int, sample_rate: int, sample: Sample | None) -> Floats:
         """Samples of one piece at full strength; `index` counts the voice's pieces, for what is random."""
 
+    def example(self) -> dict[str, float]:
+        """Values of some piece: what is computed once before it is played live, so that nothing loads then."""
+        return {name: parameter.default for name, parameter in self.parameters.items()}
+
 
 class Notes(Pieces):
     """An event instrument that gives the samples of one note at a time."""

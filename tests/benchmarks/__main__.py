@@ -6,12 +6,13 @@ import sys
 from collections.abc import Callable, Iterator
 
 from studio.console import table
-from tests.benchmarks import bench_archive, bench_audience, bench_command, bench_sound
+from tests.benchmarks import bench_archive, bench_audience, bench_command, bench_engine, bench_sound
 from tests.benchmarks.measure import Row, machine
 
 SUITES: dict[str, Callable[[], Iterator[Row]]] = {
     "command": bench_command.rows,
     "sound": bench_sound.rows,
+    "engine": bench_engine.rows,
     "archive": bench_archive.rows,
     "audience": bench_audience.rows,
 }
