@@ -35,6 +35,8 @@ class Begin:
         Beat up to which that happens as fast as it can; then it waits, paused.
     paused : bool
         Whether it waits for `Play` before its first tick.
+    deck : str
+        Of the engine, on which it sounds: two performers that crossfade need one each.
     """
 
     name: str
@@ -45,6 +47,7 @@ class Begin:
     given: Mapping[str, tuple[Mapping[str, Any], ...]] = field(default_factory=dict)
     until: float | None = None
     paused: bool = False
+    deck: str = "live"
 
 
 @dataclass(frozen=True)

@@ -222,7 +222,7 @@ class Exhibition:
                 return TakeTurn(self._house, given, count, at, self._journal.say)
             from studio.exhibition.live import LiveTurn
 
-            return LiveTurn(self._house, given, at, self._journal.say)
+            return LiveTurn(self._house, given, count, at, self._journal.say)
 
         self._coming = _Coming(item, make)
 

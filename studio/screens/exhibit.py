@@ -80,8 +80,7 @@ class Exhibit(App[None]):
         keys = keymap or Keymap({})
         self._panic = set(keys.keys("panic"))
         self._hint = (
-            f"{'/'.join(keys.signs('panic'))}: silence   hold q, or press it three times within two seconds, "
-            f"or type {WORD}: leave"
+            f"{' or '.join(keys.signs('panic'))}: silence · to leave hold q, press it three times quickly, or type {WORD}"
         )
         self._guard = Guard()
         self._alive: int | None = None

@@ -97,14 +97,13 @@ class Placard(Picture):
             left, right = max(line.column - 1, 0), min(line.column + len(line.cells) + 1, self.size.width)
             under = picture[rows, left * wide : right * wide]
             under[:] = under * (1 - _DARK * line.clear)
-            ink = np.array(_TITLE if line.bold else _TEXT)
+            # Sixteen colours are dithered: grey letters would be mottled.
+            ink = np.array(_TITLE if line.bold or self._depth == "16" else _TEXT)
             for column, letter in enumerate(line.cells, line.column):
-                if letter == " ":
-                    continue
                 cell = picture[rows, column * wide : (column + 1) * wide]
                 ground = cell.mean(axis=(0, 1))
                 cell[:] = ground if wide == 1 else 0
-                if wide == 1:
+                if wide == 1 and letter != " ":
                     cell[0] = ground + (ink - ground) * line.clear
         return picture
 
@@ -114,18 +113,13 @@ class Placard(Picture):
         if self._depth == "none":
             if line.clear < 0.5:
                 return
-            end = line.column + len(line.cells)
-            lettered = [c if c != " " else None for c in line.cells]
-            found = [letter if letter is not None else text[i] for i, letter in enumerate(lettered, line.column)]
-            text = text[: line.column] + "".join(found) + text[end:]
-            plain = text
-            self._rows[line.row] = ReadyStrip(text, self.size.width, lambda: [Segment(plain)])
+            plain = text[: line.column] + "".join(line.cells) + text[line.column + len(line.cells) :]
+            self._rows[line.row] = ReadyStrip(plain, self.size.width, lambda: [Segment(plain)])
             return
         pieces = text.split(_BLOCK)
         glyphs = [_BLOCK] * (len(pieces) - 1)
         for column, letter in enumerate(line.cells, line.column):
-            if letter != " ":
-                glyphs[column] = f"\x1b[1m{letter}\x1b[22m" if line.bold and letter else letter
+            glyphs[column] = f"\x1b[1m{letter}\x1b[22m" if line.bold and letter.strip() else letter
         whole = "".join(p for pair in zip(pieces, [*glyphs, ""], strict=True) for p in pair)
         self._rows[line.row] = ReadyStrip(whole, self.size.width, lambda: self._lettered(line, text))
 
@@ -133,8 +127,7 @@ class Placard(Picture):
         """The row as segments, for what cannot take ready strings."""
         segments = self._segments_of(line.row, text)
         for column, letter in enumerate(line.cells, line.column):
-            if letter != " ":
-                segments[column] = Segment(letter, segments[column].style)
+            segments[column] = Segment(letter, segments[column].style)
         return segments
 
 
@@ -149,8 +142,10 @@ def laid(writing: Writing, width: int, height: int) -> list[_Line]:
         texts = [(line, False) for paragraph in writing.text.splitlines() for line in wrapped(paragraph, room)]
         found = [*titles, *texts][: max(height - BELOW - 2, 0)]
         top = height - BELOW - len(found)
+        widest = max((len(cells) for cells, _ in found), default=0)
         for row, (cells, bold) in enumerate(found, top):
-            lines.append(_Line(row, BESIDE, cells, bold, writing.clear))
+            padded = (*cells, *[" "] * (widest - len(cells)))
+            lines.append(_Line(row, BESIDE, padded, bold, writing.clear))
     if writing.hint and height > 2:
         (cells, *_) = wrapped(writing.hint, width - 2) or [()]
         lines.append(_Line(height - 1, max((width - len(cells)) // 2, 0), cells, False, 1.0))

@@ -1,0 +1,182 @@
+"""A piece of a programme that is performed live: sources in a process of their own, pictures as their frames come."""
+
+from __future__ import annotations
+
+import math
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pieces.form import longest_form, shortened
+from pieces.piece import Piece, find_piece
+from pieces.sections import LONGEST
+from pieces.signals import DescantError
+from pieces.source import split_source_path
+from studio.exhibition.programme import Item
+from studio.exhibition.turns import SMALLEST, House, Turn, gain
+from studio.messages import Begin, Ended, Made, Notice, Opened, Play, Position, Report, UseEngine
+
+if TYPE_CHECKING:
+    from studio.painter import Painter
+    from studio.pictures.canvas import Pixels
+
+#: Seconds after which a source that is not there yet is given up.
+PATIENCE = 180.0
+#: Linear gain at which a fade begins; beats and seconds that are none.
+_FAINT, _NEAR = 1e-3, 1e-3
+
+
+class LiveTurn(Turn):
+    """A piece that is performed.
+
+    It is not recorded: with its seed `descant compose` makes the same take. Where it is resumed, its source makes the
+    ticks up to there as fast as it can, in silence.
+    """
+
+    def __init__(self, house: House, item: Item, number: int, at: float, note: Callable[[str], None]) -> None:
+        from studio.performer import Performer
+
+        assert item.piece is not None
+        name = _named(item.piece, house.base)
+        piece, base = find_piece(name)
+        if item.longest is not None:
+            piece = shortened(piece, item.longest)
+        super().__init__(item, piece.title, _length(piece), at)
+        self._sound, self._address, self._note = house.sound, house.address, note
+        self._deck = f"exhibit {number % 4}"
+        self._gain = gain(house.loudness, piece.master.loudness, None)
+        self._tail = piece.master.tail
+        self._rates = {part: piece.rate(part) for part in piece.parts}
+        self._lock = threading.Lock()
+        self._known: Position | None = None
+        self._known_at = 0.0
+        self._made = dict.fromkeys(piece.parts, 0)
+        self._opened, self._there = threading.Event(), threading.Event()
+        self._ended_at: float | None = None
+        self._leaving: tuple[float, float] | None = None
+        self._painter = self._open_painter(piece) if house.pictures else None
+        until = float(longest_form(piece).tempi.beats(at)) if at > 0 else None
+        self._until = until
+        self._performer = Performer(self._hear)
+        try:
+            self._performer.start()
+            data = piece.model_dump(mode="json")
+            begin = Begin(name, data, str(base), item.seed or 0, None, {}, until, paused=True, deck=self._deck)
+            self._performer.send(begin)
+            self._wait()
+        except BaseException:
+            self.close()
+            raise
+
+    def _open_painter(self, piece: Piece) -> Painter:
+        from studio.painter import Canvas, Painter
+
+        self._picture: Pixels | None = None
+        painter = Painter(self._painted, lambda line: self._note(f"{self.item.name}: {line}"))
+        films = {n: str(p.inputs["video"]) for n, p in piece.parts.items() if "video" in p.inputs}
+        painter.open(Canvas(piece.picture.model_dump(mode="json"), self._rates, films))
+        return painter
+
+    def _wait(self) -> None:
+        """Wait until its sources are there, and have come to where it begins."""
+        deadline = time.monotonic() + PATIENCE
+        for event in (self._opened, self._there):
+            if not event.wait(max(deadline - time.monotonic(), 0.0)):
+                raise DescantError(f"its sources were not there after {PATIENCE:.0f} s")
+            if self.failed:
+                raise DescantError(self.failed)
+
+    @property
+    def picture(self) -> Pixels | None:
+        return None if self._painter is None else self._picture
+
+    def draw(self, width: int, height: int) -> None:
+        from studio.painter import Wish
+
+        place = self._known
+        if self._painter is None or place is None or min(width, height) < SMALLEST:
+            return
+        passed = 0.0 if place.mode == "paused" else min(time.monotonic() - self._known_at, 1.0)
+        ticks = {
+            part: min(tick + passed * self._rates[part], max(self._made[part] - 1, 0) + 0.999)
+            for part, tick in place.ticks.items()
+        }
+        self._painter.draw(Wish(ticks, width, height, place.section, place.seconds + passed))
+
+    def tick(self) -> None:
+        from sonify.engine.commands import DeckGain
+
+        now = time.monotonic()
+        if self._ended_at is not None and now - self._ended_at >= self._tail:
+            self.over = True
+        if self.began is not None and self._leaving is None and now - self.began <= self.fade + 0.2:
+            self._sound.send(DeckGain(self._deck, self._gain + _risen(self.weight(now))))
+
+    def leave(self, fade: float) -> None:
+        from sonify.engine.commands import Unload
+
+        self._leaving = (time.monotonic(), fade)
+        self._sound.send(Unload(self._deck, fade))
+
+    def close(self) -> None:
+        self._performer.close()
+        if self._painter is not None:
+            self._painter.close()
+
+    def _begin(self, fade: float) -> None:
+        from sonify.engine.commands import DeckGain
+
+        self._sound.send(DeckGain(self._deck, self._gain + _risen(0.0 if fade > _NEAR else 1.0)))
+        self._performer.send(UseEngine(self._address))
+        self._performer.send(Play())
+
+    def _heard(self, now: float) -> float | None:
+        place = self._known
+        return None if place is None or place.mode == "paused" else place.seconds + min(now - self._known_at, 1.0)
+
+    def _painted(self, picture: Pixels) -> None:
+        self._picture = picture
+
+    def _hear(self, report: Report) -> None:
+        """What the performer says, in its thread."""
+        if isinstance(report, Opened):
+            self._opened.set()
+            if self._until is None:
+                self._there.set()
+        elif isinstance(report, Made):
+            self._made[report.part] = max(self._made[report.part], report.block.end_tick)
+            if self._painter is not None:
+                self._painter.add(report.part, report.block)
+        elif isinstance(report, Position):
+            self._known, self._known_at = report, time.monotonic()
+            if self._until is not None and report.mode == "paused" and report.end >= self._until - _NEAR:
+                self._there.set()
+        elif isinstance(report, Notice):
+            self._note(f"{self.item.name}: {report.text}")
+        elif isinstance(report, Ended):
+            if report.status == "failed":
+                self.failed = report.reason
+            else:
+                self._ended_at = time.monotonic()
+            self._opened.set()
+            self._there.set()
+
+
+def _risen(share: float) -> float:
+    """dB of what comes along a quarter of a sine, as files on decks do."""
+    return 20 * math.log10(max(math.sin(math.pi / 2 * share), _FAINT))
+
+
+def _named(piece: str, base: Path) -> str:
+    """A piece's name; one that is a file is beside the programme."""
+    is_file = piece.endswith(".toml") or split_source_path(piece) is not None
+    return str(base / piece) if is_file else piece
+
+
+def _length(piece: Piece) -> float | None:
+    """Seconds that it may last, with what rings after its last tick; None where that is for ever."""
+    if any(part.ticks >= LONGEST for part in piece.parts.values()) and not piece.sections:
+        return None
+    return longest_form(piece).spans[-1].seconds[1] + piece.master.tail
