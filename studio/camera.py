@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from pieces.signals import DescantError
+from studio.pictures.canvas import Pixels
 
 #: Where a camera is looked for, and how it is spoken to (FFmpeg's name of Video4Linux).
 DEVICE, KIND = "/dev/video0", "v4l2"
@@ -61,18 +62,20 @@ class Camera:
             self.close()
             raise CameraError(f"--video camera: {device} gives no picture: see that nothing else uses it")
 
-    def film(self, seconds: float) -> None:
-        """Write the latest picture as that of a media time; one that is not after the last one is left out."""
-        place = int(seconds / _UNIT + 1e-6)
+    def film(self, seconds: float) -> Pixels | None:
+        """Write the latest picture as that of a media time, and return it; None where that is not after the last."""
+        place, latest = int(seconds / _UNIT + 1e-6), self._latest
         if place <= self._place:
-            return
+            return None
         if self._output is None:
-            self._open(self._latest)
-        frame = self._latest.reformat(width=self._stream.width, height=self._stream.height, format="yuv420p")
+            self._open(latest)
+        frame = latest.reformat(width=self._stream.width, height=self._stream.height, format="yuv420p")
         frame.pts, frame.time_base = place, _UNIT
         self._output.mux(self._stream.encode(frame))
         self._place = place
         self.filmed += 1
+        shown: Pixels = latest.to_ndarray(format="rgb24")
+        return shown
 
     def close(self) -> None:
         """Let go of the camera, and finish the file."""
