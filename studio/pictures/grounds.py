@@ -106,12 +106,18 @@ def over(image: Pixels, drawn: Pixels) -> Pixels:
     What was drawn is light: strokes cover what is below them, their glow brightens it.
     """
     light = drawn - np.minimum(drawn, np.array(GROUND, dtype=np.uint8))
-    strength = light.max(axis=2)
+    strength = np.maximum(np.maximum(light[..., 0], light[..., 1]), light[..., 2])
     rows, columns = np.flatnonzero(strength.any(axis=1)), np.flatnonzero(strength.any(axis=0))
     found = image.copy()
     if rows.size:
         box = (slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1))
-        through = (255 - strength[box])[..., None].astype(np.uint16)
-        below = (found[box] * through + 127) // 255
-        found[box] = np.minimum(below + light[box], 255).astype(np.uint8)
+        mixed = found[box] * _THROUGH[strength[box]][..., None]
+        mixed >>= 8
+        mixed += light[box]
+        np.minimum(mixed, 255, out=mixed)
+        found[box] = mixed
     return found
+
+
+#: How much of what is below comes through, of 256, by how bright a stroke is.
+_THROUGH = np.round(256 - np.arange(256) * 256 / 255).astype(np.uint16)
