@@ -75,6 +75,8 @@ class Compose(Deeds):
     BINDINGS = [*bindings("compose"), Binding("escape", "leave", "Back, or silence", show=False)]
     HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (130, "-wide")]
     AUTO_FOCUS = "#timeline"
+    #: Whether it draws pictures.
+    paints = True
     #: Where its actions stand in the table of actions.
     PLACE = "compose"
 
@@ -214,7 +216,8 @@ class Compose(Deeds):
         await desk.open(self.memory.controls(), self.memory.values)
         await desk.score(piece.get("score", {}), self._folded)
         self.query_one(Picture).clear()
-        self._paint(piece)
+        if self.paints:
+            self._paint(piece)
         if self.model is not None:
             self.query_one(Shelf).mark(self.model.name)
         self.show_head()

@@ -6,6 +6,9 @@ from textual.binding import Binding, BindingType
 
 from studio.keymap import ACTIONS, Keymap
 
+#: What an action is bound to that shall have no key: Textual would keep the old one.
+NO_KEY = "no_key"
+
 
 def bindings(where: str, *, only: tuple[str, ...] = (), but: tuple[str, ...] = ()) -> list[BindingType]:
     """The bindings of a place: all of its actions, `only` some, or all `but` some."""
@@ -18,4 +21,4 @@ def bindings(where: str, *, only: tuple[str, ...] = (), but: tuple[str, ...] = (
 
 def changes(keymap: Keymap) -> dict[str, str]:
     """A keymap as Textual takes it."""
-    return {action: ",".join(keys) for action, keys in keymap.changed.items()}
+    return {action: ",".join(keys) or NO_KEY for action, keys in keymap.changed.items()}
