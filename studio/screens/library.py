@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, cast
 
 from textual import on
 from textual.app import ComposeResult
@@ -96,7 +97,7 @@ class Library(Deeds):
         self._skip, self._more, self._reading = 0, True, False
         self._peaks: dict[Path, Peaks] = {}
         self._seen = ""
-        self._pending = self._lost = 0
+        self._lost = 0
 
     def compose(self) -> ComposeResult:
         with Horizontal(id="find"):
@@ -127,9 +128,9 @@ class Library(Deeds):
         self.show_keys()
         self.show_deck()
         self.set_interval(1 / FPS, self._follow)
-        self.run_worker(self._begin(), exit_on_error=False)
+        self.begin(self._fill, "look")
 
-    async def _begin(self) -> None:
+    async def _fill(self) -> None:
         tags = await self.ask(self.takes.tags)
         if tags:
             chips = [Chip(f"#{tag}", [("", None), ("✓", tag)], id=f"tag-{k}") for k, tag in enumerate(tags[:TAGS])]
@@ -146,14 +147,11 @@ class Library(Deeds):
 
     async def ask(self, work: Callable[[], Got]) -> Got | None:
         """Do something with the archive in a thread; None, and a notice, where it could not be done."""
-        self._pending += 1
         try:
             return await asyncio.to_thread(work)
         except DescantError as error:
             self.say(str(error))
             return None
-        finally:
-            self._pending -= 1
 
     def do(self, work: Callable[[], object], then: str = "") -> None:
         """Change the take that is looked at, then show it as it is now and say so."""
@@ -169,11 +167,14 @@ class Library(Deeds):
 
         self.run_worker(change(), group="change", exit_on_error=False)
 
+    def begin(self, work: Callable[[], Coroutine[Any, Any, None]], group: str, exclusive: bool = False) -> None:
+        """Do something beside the event loop; an exclusive one ends what its group was doing."""
+        self.run_worker(cast("Any", work), group=group, exclusive=exclusive, exit_on_error=False)
+
     @property
     def settled(self) -> bool:
         """Nothing is being read or computed."""
-        views = self.query(SoundView)
-        return not self._pending and not self._reading and all(v.settled for v in views if v.display)
+        return all(worker.is_finished for worker in self.app.workers)
 
     # The list
 
@@ -203,7 +204,7 @@ class Library(Deeds):
         self.rows, self._skip, self._more = {}, 0, True
         self.table.clear()
         await self._read_on()
-        self.query_one("#count", Static).update("" if count is None else f"{count} takes")
+        self.query_one("#count", Static).update("" if count is None else f"{count} take" + "s" * (count != 1))
         if not self.rows:
             self.card = None
             self._show_nothing(wanted)
@@ -251,9 +252,9 @@ class Library(Deeds):
         take_id = event.row_key.value
         if take_id is None:
             return
-        self.run_worker(self._show(take_id), group="show", exclusive=True, exit_on_error=False)
+        self.begin(partial(self._show, take_id), "show", exclusive=True)
         if event.cursor_row >= len(self.rows) - AHEAD and self._more:
-            self.run_worker(self._read_on(), group="page", exit_on_error=False)
+            self.begin(self._read_on, "page")
 
     @on(DataTable.RowSelected, "#takes")
     def _entered(self) -> None:
@@ -262,7 +263,7 @@ class Library(Deeds):
     @on(Input.Changed, "#search")
     @on(Chip.Turned)
     def _filtered(self) -> None:
-        self.run_worker(self.look(), group="look", exclusive=True, exit_on_error=False)
+        self.begin(self.look, "look", exclusive=True)
 
     @on(Input.Submitted, "#search")
     def _found(self) -> None:
@@ -273,7 +274,7 @@ class Library(Deeds):
         if event.take_id in self.rows:
             self.table.move_cursor(row=list(self.rows).index(event.take_id))
         else:  # not among those that are listed: shown all the same
-            self.run_worker(self._show(event.take_id), group="show", exclusive=True, exit_on_error=False)
+            self.begin(partial(self._show, event.take_id), "show", exclusive=True)
 
     # One take
 
@@ -336,10 +337,10 @@ class Library(Deeds):
         """The playhead."""
         if self.audition is None or not self.audition.playing:
             return
-        position, view = self.audition.position(), self.query_one(Waveform)
+        position, length_s = self.audition.position(), self.query_one(Waveform).duration
         # Nothing for a second: somebody pressed panic, or the engine is gone.
         self._lost = 0 if position is not None else self._lost + 1
-        over = position is not None and position > view.duration > 0
+        over = position is not None and position > length_s > 0
         if self._lost > FPS or (over and not self.audition.loops):
             self.stop()
             return

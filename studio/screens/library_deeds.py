@@ -12,7 +12,7 @@ from textual.widgets import DataTable, Input
 
 from studio.audition import Audition, B
 from studio.jobs import Failed, Mix, Running
-from studio.screens.library_parts import Notes
+from studio.screens.library_parts import Line, Notes
 from studio.takes import Takes
 from studio.widgets.soundview import SoundView
 from studio.widgets.waveform import Waveform
@@ -200,8 +200,6 @@ class Deeds(Screen[str | None]):
         )
 
     def _prompt(self, question: str, now: Callable[[Card], str], put: Callable[[str, str], object]) -> None:
-        from studio.screens.dialogs import Prompt
-
         card = self.card
         if card is None:
             self.say("there is no take here")
@@ -212,7 +210,7 @@ class Deeds(Screen[str | None]):
             if text is not None and text != before:
                 self.do(lambda: put(take_id, text))
 
-        self.app.push_screen(Prompt(question, before), answered)
+        self.app.push_screen(Line(question, before), answered)
 
     def action_note(self) -> None:
         """Write notes."""

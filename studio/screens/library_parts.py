@@ -16,6 +16,7 @@ from textual.screen import ModalScreen
 from textual.widget import Widget
 from textual.widgets import Button, Static, TextArea
 
+from studio.screens.dialogs import Prompt
 from studio.widgets.lineage import named
 from studio.widgets.tones import tone
 
@@ -76,6 +77,13 @@ class Chip(Static, Generic[Choice], can_focus=True):
 
     def on_click(self) -> None:
         self.action_turn()
+
+
+class Line(Prompt):
+    """A line of text, which may be empty; Escape leaves it as it was (None)."""
+
+    def action_leave(self) -> None:
+        self.dismiss(None)
 
 
 class Notes(ModalScreen[str | None]):
