@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -55,7 +56,7 @@ class Backdrop:
         recorded: Mapping[str, Frames],
         layouts: Mapping[str, Layout],
         videos: Mapping[str, Moving],
-        seen: Sequence[tuple[float, float]],
+        seen: Sequence[tuple[float, float]] = ((-math.inf, math.inf),),
     ) -> Backdrop:
         """The ground of a picture of `part`; notes make bubbles while it is `seen` (stretches of seconds).
 
