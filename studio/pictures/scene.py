@@ -79,7 +79,8 @@ class Scene:
             part = tile.part or first
             empty = len(picture.tiles) > 1 and not recorded[part].ticks
             drawn = None if empty else prepare(tile.view, recorded[part], tile.options)
-            seen = [s.seconds for s in sections if not tile.sections or s.section.name in tile.sections]
+            seen = [s.seconds for s in sections if s.section.name in tile.sections]
+            seen = seen if tile.sections else [(-math.inf, math.inf)]
             ground = Backdrop.of(tile.ground, part, recorded, layouts, videos or {}, seen) if tile.ground else None
             self._tiles.append(_Tile(drawn, layouts[part], tile.sections, ground))
 
