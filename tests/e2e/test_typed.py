@@ -120,3 +120,16 @@ def test_ctrl_c_ends_it_and_keeps_the_take_whole(home, how):
 
 def test_without_a_terminal_it_says_so(error):
     assert "--keys: there is no terminal to type on" in error("perform", "--keys")
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("5",), "part 5: allowed are 1 to 4: 1 cubics, 2 knots, 3 shift, 4 bubbles"),
+        (("2", "--video", "nothing.mp4"), "input video: no file"),
+        (("cubics", "--video", "moving"), "no part of 'Cubics' is a video"),
+        (("--mid", "nothing.mid"), "nothing.mid: cannot be read"),
+    ],
+)
+def test_what_cannot_be_performed_is_one_line(error, words, said):
+    assert said in error("perform", *words)
