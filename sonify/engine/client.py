@@ -12,7 +12,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -116,6 +116,7 @@ class Engine:
         self._loaded: dict[str, c.LoadPatch | c.LoadFile] = {}
         self._settings: dict[object, c.Command] = {}
         self._recording: c.Record | None = None
+        self._left: Mapping[str, tuple[float, float, float]] = {}  # where decks were when the last engine died
         self._process: subprocess.Popen[bytes] | None = None
         self._ended = False
         self._line = _Line(self._folder, False, lambda share: self._restore(), self._answered)
@@ -150,8 +151,6 @@ class Engine:
     def close(self) -> None:
         """End it, within two seconds, and leave nothing behind."""
         self._ended = True
-        if self._process is not None:
-            self._process.terminate()
         self._watcher.join(_ENDS + 1.0)
         self._line.close()
         shutil.rmtree(self._folder, ignore_errors=True)
@@ -185,15 +184,14 @@ class Engine:
     def _restore(self) -> None:
         """Tell a new engine what the last one was told; files go on where they were."""
         with self._lock:
-            positions = self._ring.state().decks
             for setting in self._settings.values():
                 self._line.send(setting)
             if self._recording is not None:  # one that was begun before would be written over
                 self._line.send(self._recording)
                 self._recording = None
             for name, loaded in self._loaded.items():
-                if isinstance(loaded, c.LoadFile) and name in positions:
-                    loaded = replace(loaded, at=max(positions[name][0], 0.0))
+                if isinstance(loaded, c.LoadFile) and name in self._left:
+                    loaded = replace(loaded, at=max(self._left[name][0], 0.0))
                 self._line.send(loaded)
 
     def _watch(self) -> None:
@@ -208,13 +206,17 @@ class Engine:
                 if self._ring.state().age > _HANGS and time.monotonic() - started > _HANGS:
                     process.kill()
             if not self._ended:
+                self._left = self._ring.state().decks
                 self._post(c.Died(f"the sound engine ended with code {process.returncode}{self._said()}"))
                 time.sleep(max(0.0, started + _LOOK - time.monotonic()))  # one that cannot even start
-        try:
-            process.wait(_ENDS)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+        last = self._process
+        if last is not None:
+            last.terminate()
+            try:
+                last.wait(_ENDS)
+            except subprocess.TimeoutExpired:
+                last.kill()
+                last.wait()
 
     def _said(self) -> str:
         """The last line that a dead engine has left, where it says what was wrong."""

@@ -75,7 +75,7 @@ class Device:
 
     def use(self, backend: Backend) -> None:
         """Want another backend."""
-        self._wanted = backend
+        self._wanted, self._last = backend, None
         self._found.set()
 
     def _tell(self, answer: Lost | Back) -> None:
@@ -93,16 +93,13 @@ class Device:
 
     def run(self) -> None:
         """Play until `end`."""
-        looked_for = False
         while not self._ended:
             wanted = self._wanted
             reason = "" if wanted == "silent" else self._play(wanted)
             if self._ended or wanted != self._wanted:
-                looked_for = False
                 continue
-            if reason and not looked_for:
+            if reason and not isinstance(self._last, Lost):
                 self._tell(Lost(reason))
-            looked_for = bool(reason)
             self._wait_in_silence(wanted)
 
     def _play(self, backend: Backend) -> str:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from sonify.instruments.notes import DAMPED, fades
+from sonify.instruments.notes import DAMPED
 
 Floats = NDArray[np.float64]
 Stereo = NDArray[np.float32]
@@ -123,9 +123,10 @@ class Ringing:
 
     def _end(self, note: _Note, at: int, start: int) -> None:
         """Fade a note out from the moment at which another one begins."""
-        left = note.samples[note.at : note.at + max(at - max(start, note.first), 0) + self._fade]
-        note.samples, note.at = left * fades(len(left), 0, self._fade), 0
-        note.pitch = -1.0
+        left = note.samples[note.at : note.at + max(at - max(start, note.first), 0) + self._fade].copy()
+        fall = min(len(left), self._fade)
+        left[len(left) - fall :] *= 0.5 + 0.5 * np.cos(np.pi * (np.arange(fall) + 0.5) / max(fall, 1))
+        note.samples, note.at, note.pitch = left, 0, -1.0
 
 
 @dataclass

@@ -59,7 +59,9 @@ class Performer:
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
 
-    def play(self, voices: dict, deck: str = "live", groups: dict | None = None, fade: float = 0.05) -> None:
+    def play(
+        self, voices: dict, deck: str = "live", groups: dict | None = None, fade: float = 0.05, wait: bool = True
+    ) -> None:
         """Load a patch and wait until it sounds."""
         probes = {
             name: VoiceLanes(
@@ -73,14 +75,15 @@ class Performer:
             for name, v in ((name, voice(np.zeros(1))) for name, voice in voices.items())
         }
         lines = Lines(Desk(probes, groups or {}))
+        before = self.answers.count(c.Ready(deck))
         with self._lock:
             first = max(point(self.link.ring.now()), self._until - 300)
             window = self._window(lines, voices, groups, first, self._until - first or 1)
             self.link.load(deck, lines.patch, window, first, fade)
             self._decks[deck] = lines, voices
             self._groups = groups
-        before = self.answers.count(c.Ready(deck))
-        until(lambda: self.answers.count(c.Ready(deck)) > before or c.Ready(deck) in self.answers)
+        if wait:
+            until(lambda: self.answers.count(c.Ready(deck)) > before)
 
     def strike(self, voice: str, at: float | None = None, deck: str = "live", **values: float) -> None:
         """A short note."""

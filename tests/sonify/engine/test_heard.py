@@ -165,14 +165,13 @@ def test_panic_silences_at_once_even_while_a_graph_is_built(rig, building):
     r.wait(0.2)
     r.record()
     if building:
-        many = {f"v{i}": hum(200.0 + i, 0.01, effects=(EffectLanes("hall", {"decay": 2.0, "damping": 0.5, "predelay": 0.0, "mix": 0.3}),)) for i in range(12)}  # fmt: skip  # noqa: E501
-        from threading import Thread
-
-        Thread(target=performer.play, args=(many, "big"), daemon=True).start()
-        r.wait(0.08)
+        hall = EffectLanes("hall", {"decay": 2.0, "damping": 0.5, "predelay": 0.0, "mix": 0.3})
+        performer.play({f"v{i}": hum(200.0 + i, 0.01, effects=(hall,)) for i in range(40)}, "big", wait=False)
+        r.wait(0.03)
     pressed = r.engine.ring.now()
     r.engine.send(c.Panic())
     until(lambda: c.Silenced() in r.answers)
+    assert not building or c.Ready("big") not in performer.answers  # it was still being built
     took = r.engine.ring.now() - pressed
     r.wait(0.2)
     sound = np.abs(r.heard()).max(axis=1)
