@@ -111,6 +111,11 @@ class Unfolding:
         self._span = None
         self.until, self.end = math.inf, seconds
 
+    @property
+    def number(self) -> int:
+        """The section that is being performed, counted from 0."""
+        return len(self._spans)
+
     def has_begun(self, part: str) -> bool:
         """Whether a tick of a part was laid out."""
         return len(self._parts[part].rows) > 0

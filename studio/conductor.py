@@ -57,25 +57,25 @@ class Conductor:
         #: The sections as they were performed, when it is over.
         self.form: Form | None = None
         self._piece = piece
-        self._stage = stage
+        self.stage = stage
         self._happened: dict[str, dict[int, set[str]]] = {part: {} for part in performances}
         self._latest: dict[str, FrameBlock] = {}
         #: Values of controls that their parts have not made a tick with yet.
         self._wanted: dict[str, Value] = {}
 
     def __iter__(self) -> Iterator[tuple[str, FrameBlock]]:
-        walking = walk(self._piece, math.inf if self._stage is None else self._stage.grain)
+        walking = walk(self._piece, math.inf if self.stage is None else self.stage.grain)
         stretch = next(walking)
         while True:
-            while self._stage is not None and (most := self._stage.wait(stretch, self.performances)) is not None:
+            while self.stage is not None and (most := self.stage.wait(stretch, self.performances)) is not None:
                 stretch = walking.send(most)
             self._turn_controls(stretch)
             made = {part: performance.tick for part, performance in self.performances.items()}
             for part, target in stretch.ticks.items():
                 for block in performed(self.performances[part], target):
                     self._notice(part, block)
-                    if self._stage is not None:
-                        self._stage.hear(part, block)
+                    if self.stage is not None:
+                        self.stage.hear(part, block)
                     yield part, block
             try:
                 stretch = walking.send(self._report(stretch, made))

@@ -1,0 +1,243 @@
+"""The performer: sources, and all that they load, in a process of their own, told by commands what to perform.
+
+`Performer` is its end in the studio. Neither side ever waits for the other: what one says is sent when the other can
+take it, frames among it, since they are the recording. The process ends when the studio is gone.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import queue
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import IO, TYPE_CHECKING
+
+from pieces.signals import DescantError
+from sonify.engine.wire import Wire
+from studio.messages import Begin, Command, Ended, Opened, Report, Send
+
+if TYPE_CHECKING:
+    from studio.stage import LiveStage
+
+#: Seconds in which the process may end by itself when it is to.
+_ENDS = 2.0
+
+
+class Performer:
+    """Performs pieces in a process of its own, which is started when it is needed, and again if it dies.
+
+    Parameters
+    ----------
+    report : callable
+        Told everything that the performer reports, in order, from another thread. A process that dies while it
+        performs is reported as `Ended`, with the last line that it said.
+    """
+
+    def __init__(self, report: Callable[[Report], None]) -> None:
+        self._report = report
+        self._lock = threading.Lock()
+        self._process: _Process | None = None
+
+    @property
+    def pid(self) -> int | None:
+        """The process; None where there is none."""
+        process = self._process
+        return process.pid if process is not None and process.is_alive else None
+
+    def start(self) -> None:
+        """Start the process, so that it is there when something is to be performed."""
+        with self._lock:
+            self._start()
+
+    def send(self, command: Command) -> None:
+        """Tell the performer something. It never waits; without a performance all but `Begin` has no effect."""
+        with self._lock:
+            if isinstance(command, Begin):
+                self._start().begin(command)
+            elif self._process is not None:
+                self._process.send(command)
+
+    def close(self) -> None:
+        """End the process; nothing is reported any more."""
+        with self._lock:
+            if self._process is not None:
+                self._process.close()
+                self._process = None
+
+    def _start(self) -> _Process:
+        if self._process is None or not self._process.is_alive:
+            self._process = _Process(self._report)
+        return self._process
+
+
+class _Process:
+    """One life of the process."""
+
+    def __init__(self, report: Callable[[Report], None]) -> None:
+        ours, theirs = socket.socketpair()
+        self._said: IO[bytes] = tempfile.TemporaryFile()
+        # A plain process: multiprocessing's would first import what the studio began with.
+        code = f"import sys; sys.path = {sys.path!r}; from studio.performer import perform; perform({theirs.fileno()})"
+        self._process = subprocess.Popen(
+            [sys.executable, "-X", "faulthandler", "-c", code],
+            stdin=subprocess.DEVNULL,
+            stdout=self._said,
+            stderr=self._said,
+            pass_fds=[theirs.fileno()],
+        )
+        theirs.close()
+        self._wire, self._report = Wire(ours), report
+        self._performing = self._closed = False
+        self.is_alive = True
+        threading.Thread(target=self._read, daemon=True).start()
+
+    @property
+    def pid(self) -> int:
+        """Its number."""
+        return self._process.pid
+
+    def begin(self, command: Begin) -> None:
+        """Perform; an end that was not reported is then due."""
+        self._performing = True
+        if not self._wire.send(command):
+            self._ended()
+
+    def send(self, command: Command) -> None:
+        """Tell it something."""
+        self._wire.send(command)
+
+    def close(self) -> None:
+        """End it."""
+        self._closed, self.is_alive = True, False
+        self._wire.close()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(_ENDS)
+        self._process.kill()
+        self._process.wait()
+        self._said.close()
+
+    def _read(self) -> None:
+        with contextlib.suppress(EOFError, OSError):
+            while not self._closed:
+                report = self._wire.receive()
+                if self._closed:
+                    return
+                if isinstance(report, Ended):
+                    self._performing = False
+                self._report(report)
+        if not self._closed:
+            self._ended()
+
+    def _ended(self) -> None:
+        """It died."""
+        try:
+            code = self._process.wait(_ENDS)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            code = self._process.wait()
+        self.is_alive = False
+        if self._performing:
+            self._performing = False
+            how = f"was killed by signal {-code}" if code < 0 else f"ended with code {code}"
+            self._report(Ended("failed", f"the performer {how}{self._last_line()}"))
+
+    def _last_line(self) -> str:
+        with contextlib.suppress(OSError, ValueError):
+            self._said.seek(0, os.SEEK_END)
+            self._said.seek(max(self._said.tell() - 4096, 0))
+            lines = self._said.read().decode(errors="replace").strip().splitlines()
+            if lines:
+                return f": {lines[-1][:200]}"
+        return ""
+
+
+# In the process
+
+
+def perform(fileno: int) -> None:
+    """The process: performs what it is told, until nobody tells it anything any more."""
+    import signal
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the studio
+    house = _House(Wire(socket.socket(fileno=fileno)))
+    threading.Thread(target=house.listen, daemon=True).start()
+    house.run()
+
+
+class _House:
+    """Where one performance after the other takes place."""
+
+    def __init__(self, wire: Wire) -> None:
+        from studio import stage
+
+        self._wire, self._stages = wire, stage
+        self._commands: queue.SimpleQueue[Command] = queue.SimpleQueue()
+        self._stage: LiveStage | None = None
+
+    def listen(self) -> None:
+        """Take in commands; keys go their direct way. Without a studio there is nothing left to do."""
+        try:
+            while True:
+                command = self._wire.receive()
+                stage = self._stage
+                if isinstance(command, Send) and stage is not None:
+                    stage.strike(command)
+                self._commands.put(command)
+        finally:
+            os._exit(0)
+
+    def run(self) -> None:
+        """Perform whatever comes."""
+        begin: Begin | None = None
+        while True:
+            if begin is None:
+                command = self._commands.get()
+                begin = command if isinstance(command, Begin) else None
+                continue
+            begin = self._perform(begin)
+
+    def _perform(self, begin: Begin) -> Begin | None:
+        """One performance; what is to be performed next, if that is known."""
+        from studio import config
+
+        stage = None
+        try:
+            with config.limited(config.threads()):
+                stage = self._conducted(begin)
+            stage.after(lambda: self._say(Ended("done")))
+        except (Exception, SystemExit) as error:
+            reason = str(error) if isinstance(error, DescantError) else f"{type(error).__name__}: {error}"
+            self._say(Ended("failed", reason))
+        finally:
+            if self._stage is not None:
+                self._stage.close()
+                self._stage = None
+        return stage.next if stage is not None else None
+
+    def _conducted(self, begin: Begin) -> LiveStage:
+        """The stage of a performance that came to its end."""
+        from pieces.piece import parse_piece
+        from studio.compose import conduct
+        from studio.plan import check_channels, plan
+
+        planned = plan(begin.name, parse_piece(begin.piece, begin.name), Path(begin.base))
+        given = self._stages.plain_events(begin.given)
+        conductor = conduct(planned.piece, planned.players, begin.seed, given)
+        performances = conductor.performances
+        channels = {name: performance.source.channels for name, performance in performances.items()}
+        check_channels(begin.name, planned.piece, planned.score, channels)
+        self._stage = stage = self._stages.LiveStage(begin, planned, performances, self._commands, self._say)
+        controls = {name: tuple(performance.source.controls) for name, performance in performances.items()}
+        values = {name: dict(performance.controls) for name, performance in performances.items()}
+        self._say(Opened(stage.channels, controls, values))
+        stage.perform(conductor)
+        return stage
+
+    def _say(self, report: Report) -> None:
+        self._wire.send(report)

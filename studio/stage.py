@@ -1,0 +1,512 @@
+"""The stage of a live performance: its time, its transport, and what comes in from the studio."""
+
+from __future__ import annotations
+
+import math
+import queue
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pieces.form import Stretch, beat_of
+from pieces.signals import Channel, DescantError, Event, FrameBlock, Value
+from pieces.source import nearest
+from pieces.unfold import Unfolding
+from studio.messages import (
+    Begin,
+    Command,
+    Loop,
+    Made,
+    Notice,
+    Pause,
+    Play,
+    Position,
+    Report,
+    Rescore,
+    Rescored,
+    Seek,
+    Send,
+    Set,
+    Speed,
+    Step,
+    Stop,
+    Turned,
+    UseEngine,
+)
+from studio.performance import Performance
+from studio.plan import Plan
+from studio.playhead import DELAY, Timeline
+
+if TYPE_CHECKING:
+    from studio.conductor import Conductor
+    from studio.sounding import Player, Sounding
+
+#: Seconds of a performance that are performed at once.
+GRAIN = 0.025
+#: Seconds by which ticks may be late before the performance waits for them: what is made then is still heard in time.
+_LATE = 0.03
+#: Longest time, in seconds, by which ticks of a slow source are made ahead of their own.
+_AHEAD = 0.5
+#: Seconds between two looks at what came in, and between two reports of the position.
+_LOOK, _TOLD = 0.008, 0.05
+_SLACK = 1e-6
+
+
+class Stopped(Exception):
+    """The performance ends where it is."""
+
+
+class LiveStage:
+    """A `studio.conductor.Stage` in real time, led by commands.
+
+    Parameters
+    ----------
+    begin : Begin
+    plan : Plan
+    performances : mapping of str to Performance
+    commands : queue of Command
+    report : callable
+        Told what happens; must not wait.
+    """
+
+    grain = math.inf
+
+    def __init__(
+        self,
+        begin: Begin,
+        plan: Plan,
+        performances: Mapping[str, Performance],
+        commands: queue.SimpleQueue[Command],
+        report: Callable[[Report], None],
+    ) -> None:
+        self._piece, self._commands, self._report = plan.piece, commands, report
+        self._deck = begin.deck
+        self._performances = performances
+        self.channels: dict[str, tuple[Channel, ...]] = {n: tuple(p.source.channels) for n, p in performances.items()}
+        self.unfolding = Unfolding(plan.piece, self.channels, begin.seed)
+        now = time.monotonic()
+        self.timeline = Timeline(now)
+        self._speed, self._playing = 1.0, False
+        self._loop: tuple[float, float] | None = None
+        self._values: dict[tuple[str, str], Value] = {
+            (n, control): value for n, p in performances.items() for control, value in p.controls.items()
+        }
+        self._score: Mapping[str, Any] = plan.piece.score
+        self._sounding: Sounding | None = None
+        self._stretch: Stretch | None = None
+        self._beat = 0.0
+        #: Beat up to which it performs now, whatever the time; and whether that is what came before a branch.
+        self._target, self._branches = begin.until, begin.until is not None
+        #: A score with the beat at which it is taken up; and one that is to be noted with the next ticks.
+        self._pending: tuple[Mapping[str, Any], float, Player | None] | None = None
+        self._unnoted: Mapping[str, Any] | None = None
+        #: The section in which it is to stop, and whether that is noted.
+        self._stopping: int | None = None
+        self._is_noted = False
+        self._began = self._told = -math.inf
+        self._ahead = 0.0
+        self.next: Begin | None = None
+        self._samples = {v: Path(p) for k, p in plan.files.items() if (v := k.removeprefix("sample.")) != k}
+        self._tail = plan.piece.master.tail
+        self._use(begin.engine)
+        if not begin.paused and begin.until is None:
+            self._play(now)
+
+    # What the conductor asks for
+
+    def wait(self, stretch: Stretch, performances: Mapping[str, Performance]) -> float | None:
+        """Wait for a stretch's time, with ears for what comes in; see `studio.conductor.Stage`."""
+        self._take_time()
+        self.unfolding.reach(stretch)
+        self._stretch, self._beat = stretch, stretch.beat
+        if self._branches and not self._commands.empty():
+            self._listen(0)
+        while not self._is_due(stretch):
+            self._turn()
+        return self._go(stretch)
+
+    def hear(self, part: str, block: FrameBlock) -> None:
+        """Keep what a part emits, and report it."""
+        self.unfolding.add(part, block)
+        self._report(Made(part, block))
+        for event in block.events:
+            if event.kind == "control":
+                self._turned(part, event.data["name"], event.data["value"])
+            elif event.kind == "score" and event.given and event.data["score"] != self._score:  # it is given again
+                score = event.data["score"]
+                self._rescored(score, self._beat, self._player(score))
+
+    def after(self, status: Callable[[], None]) -> None:
+        """The performance is over: `status` is told when its end was heard; what was made may be played again."""
+        while self.next is None and self._stopping is None:
+            if self.timeline.place(time.monotonic() - DELAY) >= self.unfolding.end:
+                break
+            self._turn()
+        status()
+        while self.next is None:
+            self._turn()
+
+    def perform(self, conductor: Conductor) -> None:
+        """Let a conductor perform here, to the end of the piece or until it is stopped."""
+        conductor.stage = self
+        try:
+            for _ in conductor:
+                pass
+        except Stopped:
+            assert self._stretch is not None
+            self.unfolding.finish(self._stretch.beat, self._stretch.seconds)
+            self._hold(time.monotonic())
+        else:
+            assert conductor.form is not None
+            last = conductor.form.spans[-1]
+            self.unfolding.finish(last.beats[1], last.seconds[1])
+
+    def close(self) -> None:
+        """Let go of the engine."""
+        if self._sounding is not None:
+            self._sounding.close()
+            self._sounding = None
+
+    def strike(self, command: Send) -> None:
+        """The direct path of a key: what it strikes sounds at once; from any thread."""
+        listens = any(command.kind in p.source.listens for p in self._performances.values())
+        if self._sounding is not None and self._playing and listens and self._target is None:
+            try:
+                self._sounding.strike(command.kind, command.data, time.monotonic())
+            except DescantError as error:
+                self._report(Notice(str(error)))
+
+    # Time
+
+    @property
+    def _end(self) -> float:
+        """Seconds up to which there is something to play."""
+        return self.unfolding.end if self._over else self._stretch.seconds if self._stretch else 0.0
+
+    @property
+    def _over(self) -> bool:
+        return math.isfinite(self.unfolding.end)
+
+    def _is_due(self, stretch: Stretch) -> bool:
+        """Whether a stretch is to be performed now."""
+        if self._target is not None:
+            if stretch.beat < self._target - _SLACK:
+                return True
+            self._target = None
+            if self._branches:
+                self._branches = False
+                self._hold(time.monotonic(), stretch.seconds)
+        if self._stopping is not None:
+            return True
+        leg = self.timeline.last
+        if not self._playing or self._loop is not None or leg.speed <= 0:
+            return False
+        now = time.monotonic()
+        late = self.timeline.place(now) - (stretch.seconds - self._ahead)
+        if late < 0:
+            return False
+        if not leg.live:
+            self.timeline.move(now, self._speed)
+        elif self.timeline.place(now) - stretch.seconds > _LATE * max(1.0, leg.speed):
+            at = max(leg.when(stretch.seconds), leg.at)
+            self.timeline.move(at, 0.0, stretch.seconds)
+            self.timeline.move(now, self._speed, stretch.seconds)
+        return True
+
+    def _go(self, stretch: Stretch) -> float | None:
+        """How far to perform; None where the stretch is right."""
+        tempo = stretch.tempi.tempo(stretch.beat)
+        most = GRAIN * max(1.0, self._speed) * tempo / 60
+        if self._target is not None:
+            most = min(self._target - stretch.beat, 8.0)
+        elif self._pending is not None and self._stopping is None:
+            score, beat, player = self._pending
+            if beat <= stretch.beat + _SLACK:
+                self._pending, self._unnoted = None, score
+                self._rescored(score, stretch.beat, player, stretch.seconds)
+            else:
+                most = min(most, beat - stretch.beat)
+        if stretch.to - stretch.beat > most + _SLACK:
+            return max(most, 2 * _SLACK)
+        if self._stopping is not None:
+            self._stop(stretch)
+        self.unfolding.go(stretch)
+        if self._unnoted is not None and stretch.ticks:
+            noted = {"score": self._unnoted, "beat": stretch.beat}
+            self._performances[next(iter(stretch.ticks))].remark("score", noted)
+            self._unnoted = None
+        self._began = time.monotonic()
+        return None
+
+    def _take_time(self) -> None:
+        """Learn from the last stretch how long before its time a slow source must begin."""
+        if self._began > 0 and self._target is None:
+            took = time.monotonic() - self._began
+            self._ahead = (
+                min(max(took - _LATE, self._ahead * 0.99), _AHEAD) if took > _LATE or self._ahead > 0.005 else 0.0
+            )
+        self._began = -math.inf
+
+    def _turn(self) -> None:
+        """Sound, positions and what comes in, once; waits a moment."""
+        now = time.monotonic()
+        self._move(now)
+        if self._sounding is not None:
+            try:
+                self._sounding.pump(now)
+                for line in self._sounding.refusals():
+                    self._report(Notice(line))
+            except DescantError as error:
+                self._report(Notice(f"{error}: there is no sound until the score is changed"))
+                self.close()
+        if now - self._told >= _TOLD:
+            self.tell(now)
+        self._listen(_LOOK)
+
+    def _listen(self, seconds: float) -> None:
+        """Do what is told within a time."""
+        try:
+            command = self._commands.get(timeout=seconds)
+        except queue.Empty:
+            return
+        try:
+            self._take(command)
+        except DescantError as error:
+            self._report(Notice(str(error)))
+
+    def _move(self, now: float) -> None:
+        """See to loops, and to the ends of what is recorded."""
+        leg, place = self.timeline.last, self.timeline.place(now)
+        self.timeline.forget(now - 1.0)
+        if leg.speed == 0:
+            return
+        begins, ends = self._loop or (0.0, self._end + (self._tail if self._over else math.inf))
+        if leg.speed > 0 and place >= ends:
+            at = leg.when(ends)
+            if self._loop:
+                self.timeline.move(at, leg.speed, begins, live=False)
+            else:
+                self._hold(at)
+        elif leg.speed < 0 and place <= begins:
+            at = leg.when(begins)
+            if self._loop:
+                self.timeline.move(at, leg.speed, ends, live=False)
+            else:
+                self._hold(at, begins)
+
+    def tell(self, now: float) -> None:
+        """Report the position."""
+        self._told = now
+        seconds = min(max(self.timeline.place(now - DELAY), 0.0), self._end)
+        unfolding, tempi = self.unfolding, self.unfolding.tempi
+        if not tempi.pulses:
+            return
+        beat = float(tempi.beats(seconds))
+        leg = self.timeline.last
+        loop = self._loop and (float(tempi.beats(self._loop[0])), float(tempi.beats(self._loop[1])))
+        self._report(
+            Position(
+                mode="paused" if leg.speed == 0 and not self._playing else "live" if leg.live else "recorded",
+                beat=beat,
+                seconds=seconds,
+                end=float(tempi.beats(self._end)),
+                bar=int((beat + _SLACK) // self._piece.metre.beats) + 1,
+                tempo=tempi.tempo(beat),
+                speed=self._speed,
+                section=unfolding.section(seconds),
+                ticks={part: unfolding.tick(part, seconds) for part in self.channels},
+                loop=loop,
+            )
+        )
+
+    # Commands
+
+    def _take(self, command: Command) -> None:
+        now = time.monotonic()
+        if isinstance(command, Play):
+            self._play(now)
+        elif isinstance(command, Pause):
+            self._hold(now)
+        elif isinstance(command, Step):
+            self._step(now)
+        elif isinstance(command, Stop | Begin):
+            if isinstance(command, Begin):
+                self.next = command
+            if not self._over:
+                self._stopping, self._target = self.unfolding.number, None
+        elif isinstance(command, Speed):
+            self._set_speed(now, command.factor)
+        elif isinstance(command, Seek):
+            self._seek(now, float(self.unfolding.tempi.seconds(max(command.beat, 0.0))))
+        elif isinstance(command, Loop):
+            self._set_loop(now, command.beats)
+        elif isinstance(command, Set):
+            self._set(command)
+        elif isinstance(command, Send):
+            self._send(command)
+        elif isinstance(command, Rescore):
+            self._rescore(command)
+        elif isinstance(command, UseEngine):
+            self._use(command.address)
+        self.tell(now)
+
+    def _play(self, now: float) -> None:
+        place = self.timeline.place(now)
+        if self._over and self._speed > 0 and self._loop is None and place >= self._end - 1e-3:
+            place = 0.0
+        elif self._speed < 0 and place <= 0:
+            self._speed = -self._speed
+        self._playing = True
+        live = self._loop is None and self._speed > 0 and not self._over and place >= self._end - 2 * GRAIN
+        self.timeline.move(now, self._speed, place, live=live)
+
+    def _hold(self, now: float, place: float | None = None) -> None:
+        self._playing = False
+        self.timeline.move(now, 0.0, place, sounds=False)
+
+    def _step(self, now: float) -> None:
+        stretch = self._stretch
+        if self._over or stretch is None:
+            raise DescantError("the performance is over: there is no tick to make; seek, or begin another")
+        tick, place = self._next_tick(stretch), self.timeline.place(now)
+        begins, ends = (float(s) for s in stretch.tempi.seconds([stretch.beat, tick]))
+        self._playing = False
+        if place < stretch.seconds - 2 * GRAIN:  # among recorded ticks: as much further
+            ends = place + ends - begins
+            self.timeline.move(now, 1.0, live=False)
+        else:
+            self._target = tick
+            self.timeline.move(now, 1.0)
+        self.timeline.move(now + ends - place, 0.0, ends, sounds=False)
+
+    def _next_tick(self, stretch: Stretch) -> float:
+        """The beat up to which the slowest part makes its next tick."""
+        span, tempi = stretch.span, stretch.tempi
+        ends = []
+        for name in span.ticks:
+            part, made = self._piece.parts[name], self._performances[name].tick
+            if name not in span.section.warp and made < part.ticks:
+                beat = beat_of(part, tempi, span.beats[0], span.clocks[name], made + 1)
+                rate = part.rate if part.rate is not None else (part.per_beat or 1) * tempi.tempo(stretch.beat) / 60
+                if beat > stretch.beat + _SLACK:
+                    ends.append((rate, beat))
+        return min(ends)[1] if ends else stretch.beat + 1.0
+
+    def _set_speed(self, now: float, factor: float) -> None:
+        if not 0.25 <= abs(factor) <= 4:
+            raise DescantError(f"speed = {factor:g}: allowed are 0.25 to 4, and -4 to -0.25 for what is recorded")
+        self._speed = factor
+        if self._playing:
+            self._play(now)
+
+    def _seek(self, now: float, place: float) -> None:
+        place = min(place, self._end)
+        if self._playing:
+            live = place >= self._end - 1e-3 and self._speed > 0 and self._loop is None and not self._over
+            self.timeline.move(now, self._speed, place, live=live)
+        else:
+            self.timeline.move(now, 0.0, place, sounds=False)
+
+    def _set_loop(self, now: float, beats: tuple[float, float] | None) -> None:
+        if beats is None:
+            self._loop = None
+            return
+        begins, ends = (float(s) for s in self.unfolding.tempi.seconds(beats))
+        if not 0 <= begins < min(ends, self._end):
+            raise DescantError(
+                f"loop {beats[0]:g} to {beats[1]:g}: allowed are two beats that rise, of what is recorded"
+            )
+        self._loop = begins, min(ends, self._end)
+        place = self.timeline.place(now)
+        if not begins <= place < self._loop[1]:
+            self._seek(now, begins)
+        elif self._playing:
+            self.timeline.move(now, self._speed, live=False)
+
+    def _set(self, command: Set) -> None:
+        if command.part not in self._performances:
+            raise DescantError(f"no part {command.part!r}{nearest(command.part, self._performances)}")
+        performance = self._performances[command.part]
+        performance.set(command.control, command.value)
+        declared = next(c for c in performance.source.controls if c.name == command.control)
+        self._turned(command.part, command.control, declared.check(command.value))
+
+    def _turned(self, part: str, control: str, value: Value) -> None:
+        if self._values.get((part, control)) != value:
+            self._values[part, control] = value
+            self._report(Turned(part, control, value))
+
+    def _send(self, command: Send) -> None:
+        listening = [p for p in self._performances.values() if command.kind in p.source.listens]
+        if not listening:
+            kinds = sorted({kind for p in self._performances.values() for kind in p.source.listens})
+            raise DescantError(f"no part listens to {command.kind!r}{nearest(command.kind, kinds)}")
+        for performance in listening:
+            performance.send(command.kind, command.data)
+
+    def _stop(self, stretch: Stretch) -> None:
+        """Note where the performance ends, with the last ticks of its section; or end it where there are none."""
+        number, begun = self.unfolding.number, any(p.tick for p in self._performances.values())
+        if self._is_noted or number != self._stopping or not begun:
+            raise Stopped
+        if stretch.ticks:
+            bars = (stretch.to - stretch.span.beats[0]) / self._piece.metre.beats
+            ticks = {name: performance.tick for name, performance in self._performances.items()} | dict(stretch.ticks)
+            mark = {"section": number, "bars": bars, "ticks": ticks}
+            self._performances[next(iter(stretch.ticks))].remark("stopped", mark)
+            self._is_noted = True
+
+    # Sound
+
+    def _use(self, address: str | None) -> None:
+        """Play on the engine at an address, or on none."""
+        self.close()
+        if address is None:
+            return
+        from sonify.engine.client import EngineLink
+        from studio.sounding import Sounding
+
+        try:
+            player = self._player(self._score)
+            self._sounding = Sounding(EngineLink(address), self.timeline, player, self._deck)
+        except DescantError as error:
+            self._report(Notice(f"no sound: {error}"))
+
+    def _player(self, score: Mapping[str, Any]) -> Player:
+        """A score, ready to be played; `DescantError` where it cannot be."""
+        from sonify.feed import Feed
+        from sonify.score import parse_score
+        from studio.sounding import Player
+
+        parsed = parse_score(score, "the score")
+        files = {n: self._samples.get(n, Path(v.sample)) for n, v in parsed.voices.items() if v.sample is not None}
+        return Player(Feed(parsed, self.unfolding, self.channels, files, self._tail), files)
+
+    def _rescore(self, command: Rescore) -> None:
+        """Another score: heard, and noted, at its time; while it holds or plays what is recorded, at once."""
+        player, stretch = self._player(command.score), self._stretch
+        live = self._playing and self.timeline.last.live and not self._over
+        if stretch is None or not live or command.when == "now":
+            self._pending, self._unnoted = None, None if self._over else command.score
+            self._rescored(command.score, self._beat, player)
+            return
+        begun, line = stretch.span.beats[0], self._piece.metre.beats if command.when == "bar" else 1
+        beat = begun + math.ceil((stretch.beat - begun) / line - _SLACK) * line
+        self._pending = command.score, min(beat, stretch.span.beats[1]), player
+
+    def _rescored(
+        self, score: Mapping[str, Any], beat: float, player: Player | None, place: float | None = None
+    ) -> None:
+        self._score = score
+        if self._sounding is not None and player is not None:
+            self._sounding.change(player, place)
+        self._report(Rescored(score, beat))
+
+
+def plain_events(given: Mapping[str, tuple[Mapping[str, Any], ...]]) -> dict[str, list[Event]]:
+    """Events to be given again: what `Begin.given` says, but for where an earlier performance was stopped."""
+    return {
+        part: [Event(int(e["tick"]), e["kind"], e.get("data", {}), True) for e in events if e["kind"] != "stopped"]
+        for part, events in given.items()
+    }
