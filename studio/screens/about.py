@@ -33,6 +33,9 @@ def told_about(widget: Widget | None) -> tuple[str, str]:
             "The channels of the sources over the last seconds, first those that are heard. To the right: the highest "
             "and the lowest value so far, and the value now. Up and down show those that do not fit."
         )
+    for node in widget.ancestors_with_self if widget is not None else ():
+        if told := getattr(node, "ABOUT", None):
+            return str(told[0]), str(told[1])
     if isinstance(widget, OptionList | Input):
         return "pieces and sources", (
             "Type to filter, or write the path of a piece (my.toml) or of a source (my_source.py). Enter opens it."

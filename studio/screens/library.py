@@ -83,8 +83,14 @@ class Library(Deeds):
     Library.-small #details { max-width: 30; }
     """
     BINDINGS: ClassVar[list[BindingType]] = [*bindings("library")]
-    #: Where its actions stand in the table of actions.
+    #: Where its actions stand in the table of actions, and what help says of it.
     PLACE = "library"
+    ABOUT = (
+        "takes",
+        "Newest first. ● is kept, ○ is scratch, which is pruned when it is old; ✗ failed, ‖ was interrupted. Search "
+        "finds words in titles, notes, tags and pieces, or the beginning of an id; the chips below it narrow the list. "
+        "What is discarded is gone when the library is closed, and not before.",
+    )
     HORIZONTAL_BREAKPOINTS = [(0, "-small"), (100, "-wide")]
     VERTICAL_BREAKPOINTS = [(0, "-low"), (30, "-high")]
     AUTO_FOCUS = "#takes"
@@ -384,9 +390,19 @@ class Library(Deeds):
         places = [getattr(n, "PLACE", "") for n in (*(self.focused.ancestors_with_self if self.focused else ()), self)]
         wanted = [place for place in dict.fromkeys(places) if place]
         shown = [a for place in wanted for a in ACTIONS if a.where == place and a.shown]
-        signs = [(a, self._keymap.sign(a.id).replace("[", "\\[")) for a in shown]
-        parts = [f"[@click=screen.{a.id}()][b $text]{sign}[/] {a.label}[/]" for a, sign in signs if sign]
+        parts, room = [], self.size.width - 2
+        for action in shown:
+            sign = self._keymap.sign(action.id)
+            room -= len(sign) + len(action.label) + 3
+            if sign and room >= -2:
+                parts.append(
+                    f"[@click=screen.{action.id}()][b $text]{sign.replace('[', chr(92) + '[')}[/] {action.label}[/]"
+                )
         self.query_one("#keys", Static).update(Content.from_markup("  ".join(parts)))
+
+    def on_resize(self) -> None:
+        """Room for more keys, or fewer."""
+        self.show_keys()
 
     def on_descendant_focus(self) -> None:
         """Other keys."""

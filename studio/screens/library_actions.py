@@ -9,7 +9,7 @@ PLACES = {"library": "in the library", "sound": "on a waveform or spectrogram"}
 #: where → id, words, keys, help.
 TABLE: Mapping[str, tuple[tuple[str, str, str, str], ...]] = {
     "library": (
-        ("hear", "Play/stop", "space", "Play the take from the cursor, or the selection over and over; or stop."),
+        ("hear", "Play", "space", "Play the take from the cursor, or the selection over and over; or stop."),
         ("as_a", "As A", "a", "Compare: this take is A."),
         ("as_b", "As B", "b", "Compare: this take is B; both play at the same place, and A is heard."),
         ("other", "A/B", "v", "Hear the other one of A and B, at the same place."),
@@ -26,7 +26,7 @@ TABLE: Mapping[str, tuple[tuple[str, str, str, str], ...]] = {
         ("undiscard", "Undo discard", "u", "Bring back the take that was discarded last."),
         ("export", "Export", "e", "Write the take's files: sound, film, pictures, signals, MIDI."),
         ("trim", "Trim", "c", "Take the selection, with fades, as a new take or as a sound file."),
-        ("derive", "Open as a piece", "d", "Compose with the take's piece, its controls as they ended."),
+        ("derive", "As a piece", "d", "Compose with the take's piece, its controls as they ended."),
         ("spectrum", "Spectrogram", "s", "Waveform, spectrogram, or both."),
         ("search", "Search", "slash", "Look for words in titles, notes, tags, pieces, or the beginning of an id."),
         ("refresh", "Refresh", "f5", "Read the list again."),

@@ -25,6 +25,13 @@ class Lineage(Tree[str]):
     Lineage:focus { background-tint: $foreground 4%; }
     """
 
+    #: What help says of it.
+    ABOUT = (
+        "lineage",
+        "What a take came from and what came of it: branches, trims, takes that were steered or used as material. "
+        "Enter shows a take.",
+    )
+
     class Chosen(Message):
         """Somebody wants to see this take."""
 

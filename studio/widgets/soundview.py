@@ -100,8 +100,15 @@ class SoundView(Widget, can_focus=True):
         f"soundview--{name}" for name in ("core", "selection", "cursor", "playhead", "axis")
     }
     BINDINGS: ClassVar[list[BindingType]] = [*bindings("sound")]
-    #: Where its actions stand in the table of actions.
+    #: Where its actions stand in the table of actions, and what help says of it.
     PLACE = "sound"
+    ABOUT = (
+        "the sound of a take",
+        "Waveform: from the lowest to the highest sample, the stronger colour is the root mean square; the number says "
+        "what the top of the picture is. Spectrogram: octaves upwards, yellow is loud. The wheel or + and - zoom, a "
+        "drag or Shift and the arrows select, a click puts the cursor; Space plays from there, or the selection again "
+        "and again; c makes a take or a sound file of it.",
+    )
 
     playhead: reactive[float | None] = reactive(None)
 

@@ -54,7 +54,7 @@ def make_archive(folder: Path) -> Path:
         given = {"cubics": [Event(30, "control", {"name": "learning_rate", "value": 0.05}, given=True)]}
         compose(archive, planned, 1, origin=Origin(parents=((first, 30, "branch"),)), given=given, retention="scratch")
         excerpt(archive, first, 0.5, 1.0, title="the middle")
-        broken = archive.begin(_like(archive, first))
+        broken = archive.begin(like(archive, first))
         broken.fail("the source failed: loss is not a number at tick 12")
         archive.labels.rename(first, "Dawn")
         archive.labels.rate(first, 4)
@@ -65,7 +65,8 @@ def make_archive(folder: Path) -> Path:
     return folder / "archive.db"
 
 
-def _like(archive: Archive, other: str) -> Any:
+def like(archive: Archive, other: str) -> Any:
+    """A take that has not begun, of the same piece."""
     from db.archive import NewTake
 
     take = archive.take(other)

@@ -30,7 +30,7 @@ from studio.themes import THEMES
 from studio.widgets.lineage import Lineage
 from studio.widgets.tones import theme_of
 from studio.widgets.waveform import Waveform
-from tests.studio.screens.takes import NAMES, make_archive, take_id
+from tests.studio.screens.takes import NAMES, like, make_archive, take_id
 
 #: As they are listed.
 NEWEST = tuple(reversed(NAMES))
@@ -171,7 +171,8 @@ def test_search_and_filters_narrow_the_list(place):
         chips["rating"].focus()
         await seen.press("enter", "enter")
         assert seen.listed == ("first",)
-        await seen.press("slash", *"nothing at all")
+        seen.library.query_one("#search", Input).value = "nothing at all"
+        await seen.calm()
         assert seen.listed == ()
         assert "no take is like that" in seen.text("#facts")
 
@@ -201,7 +202,9 @@ def test_labels_are_written_and_shown(place):
         await seen.until(lambda: "two" in seen.text("#facts"))
         assert seen.stored("louder").notes == "two\nlines"
         await seen.pilot.press("t")
-        await seen.pilot.press(*["backspace"] * 20, *"a", "comma", *"b b", "enter")
+        await seen.pilot.pause()
+        seen.app.screen.query_one(Input).value = "a,b b"
+        await seen.pilot.press("enter")
         await seen.until(lambda: seen.stored("louder").tags == ("a", "b"))
         await seen.pilot.press("r")
         await seen.pilot.press(*"no", "escape")
@@ -215,7 +218,9 @@ def test_what_is_not_allowed_is_a_notice(place):
     async def test(seen: Visit) -> None:
         await seen.goto("first")
         await seen.pilot.press("t")
-        await seen.pilot.press(*"x" * 70, "enter")
+        await seen.pilot.pause()
+        seen.app.screen.query_one(Input).value = "x" * 70
+        await seen.pilot.press("enter")
         await seen.until(lambda: "one word of up to 64" in seen.text("#notice"))
         assert seen.stored("first").tags == ("dawn", "keep")
 
@@ -347,9 +352,10 @@ def test_a_folder_that_cannot_be_written_is_said(place, tmp_path):
 def test_a_selection_becomes_a_take_of_its_own_with_its_parent(place):
     async def test(seen: Visit) -> None:
         await seen.goto("louder")
-        await seen.press("enter", *["right"] * 30, *["shift+right"] * 30)
-        a, b = seen.library.query_one(Waveform).selection or (0, 0)
-        assert (a, b) == pytest.approx((0.5, 1.0), abs=0.02)
+        await seen.press("enter", *["ctrl+right"] * 3, *["shift+right"] * 3)
+        wave = seen.library.query_one(Waveform)
+        assert wave.selection == pytest.approx((0.5, 0.55))
+        wave.select(0.5, 1.0)
         await seen.pilot.press("c")
         await seen.pilot.pause()
         dialog = seen.app.screen
@@ -449,9 +455,7 @@ def test_an_empty_archive_says_what_to_do(tmp_path):
 def test_a_long_list_is_read_page_by_page(made, tmp_path):
     shutil.copytree(made, tmp_path / "many")
     with Archive.open(tmp_path / "many" / "archive.db") as archive:
-        from tests.studio.screens.takes import _like
-
-        new = _like(archive, take_id("first"))
+        new = like(archive, take_id("first"))
         for _ in range(3 * PAGE):
             archive.begin(new).fail("no")
 
@@ -509,6 +513,29 @@ def test_pages_leave_out_what_was_discarded(place):
     assert takes.undiscard() == take_id("child")
     assert takes.undiscard() is None
     takes.close()
+
+
+def test_the_sound_of_a_live_take_is_made_when_somebody_wants_to_hear_it(place, speaker):
+    with Archive.open(place) as archive:
+        first = archive.take(take_id("first"))
+        new = like(archive, first.id)
+        recorder = archive.begin(new)
+        recorder.channels(first.parts["cubics"].channels)
+        for block in archive.blocks(first.id):
+            recorder.append(block)
+        recorder.finish(duration_s=1.5)
+
+    async def test(seen: Visit) -> None:
+        assert seen.library.current == recorder.take_id
+        assert "play it, and it is made" in seen.text("#waveform")
+        await seen.pilot.press("space")
+        await seen.until(lambda: seen.library.card.mix is not None, 60)
+        await seen.calm()
+        assert seen.library.query_one(Waveform).duration == pytest.approx(2.0)
+        await seen.pilot.press("space")
+        await seen.until(lambda: A in speaker.state().decks)
+
+    visit(place, test, sound=speaker)
 
 
 def test_a_job_whose_process_dies_says_so(place, tmp_path):
