@@ -18,9 +18,10 @@ from studio.console import emit
 
 if TYPE_CHECKING:
     from db.archive import Archive
-    from sonify.incoming import Inbox, TimedEvent
+    from sonify.incoming import Inbox
     from studio.live import Hall
     from studio.plan import Plan
+    from studio.prompt import Roll
 
 
 @click.command()
@@ -62,8 +63,9 @@ def perform(
 
     Without a PIECE it is Castro's performance in four parts; a number from 1 to 4 begins with that part.
     """
+    from sonify.incoming import Inbox
     from studio.live import Hall, parse_controllers
-    from studio.prompt import Roll, awaits, finest
+    from studio.prompt import awaits, finest
 
     if midi_ports:
         from sonify import midi_in as ports
@@ -72,17 +74,13 @@ def perform(
         return
     if (midi_clock or midi_virtual or cc) and not midi_in:
         raise click.UsageError("--midi-clock, --midi-virtual and --cc need --midi-in PORT")
-    planned = _planned(piece, video)
-    from sonify.incoming import Inbox
-
-    inbox = Inbox()
+    planned, inbox = _planned(piece, video), Inbox()
     hall = Hall(planned, inbox, controllers=parse_controllers(planned, cc), notice=_notice)
     if awaits(planned.piece):
         hall.grain = finest(planned.piece)
         keys = keys or (not (mid or midi_in or osc_in) and sys.stdin.isatty())
         hall.played = bool(keys or mid or midi_in)
-    if mid:
-        hall.roll = Roll(_read(mid, planned))
+    hall.roll = _read(mid, planned) if mid else None
     with ExitStack() as stack:
         hall.begun = _beginning(hall, inbox, keys, stack)
         if midi_in:
@@ -156,13 +154,13 @@ def _planned(name: str | None, video: str | None) -> Plan:
     return plan(FOUR_PARTS if name is None or name.isdigit() else name, found, base)
 
 
-def _read(mid: Path, planned: Plan) -> list[TimedEvent]:
+def _read(mid: Path, planned: Plan) -> Roll:
     from sonify.midi_in import read_midi
-    from studio.prompt import check_heard
+    from studio.prompt import Roll, check_heard
 
     events = read_midi(mid)
     check_heard(planned.name, events, [k for player in planned.players.values() for k in player.source.listens])
-    return events
+    return Roll(events)
 
 
 def _notice(line: str) -> None:
