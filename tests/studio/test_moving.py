@@ -12,8 +12,13 @@ import av
 import numpy as np
 import pytest
 
+from db.archive import Archive
+from pieces.piece import parse_piece
+from studio.compose import compose
 from studio.pictures.video import Film, Landscape, open_video
 from studio.pictures.view import PictureError
+from studio.plan import plan
+from studio.rendering import staged
 
 
 def filmed(path: Path, frames: int = 60, fps: int = 30, size: tuple[int, int] = (48, 96), gop: int = 12) -> Path:
@@ -117,3 +122,29 @@ def test_the_built_in_picture_is_the_same_in_every_process():
     found = {subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout for _ in range(2)}
     assert len(found) == 1
     assert len(found.pop().strip()) == 64
+
+
+def test_a_take_keeps_its_video_and_shows_it_when_the_file_is_gone(tmp_path):
+    path = filmed(tmp_path / "f.mp4")
+    piece = parse_piece(
+        {
+            "title": "T",
+            "parts": {
+                "fit": {"source": "cubics", "rate": 50, "ticks": 100},
+                "video": {"source": "video", "rate": 25, "ticks": 50, "inputs": {"video": "f.mp4"}},
+            },
+            "score": {"voices": {"a": {"instrument": "glide", "part": "fit", "lanes": {"pitch": 220}}}},
+            "picture": {"view": "curve", "part": "fit", "ground": {"video": "video"}},
+        },
+        "T",
+    )
+    with Archive.open(tmp_path / "archive.db") as archive:
+        take_id = compose(archive, plan("T", piece, tmp_path), 1)
+        path.unlink()
+        take = archive.take(take_id)
+        assert take.inputs["video.video"]["sha256"]
+        _, scene = staged(archive, take, piece)
+        for seconds in (0.0, 0.45, 1.35, 1.95):
+            media = int(seconds * 25 + 1e-6) * 0.04
+            brightness = float(np.median(scene.draw(seconds, 96, 48)[:, 60:, 2]))
+            assert (brightness - 20) / 3 == pytest.approx(int(media * 30 + 1e-6), abs=1)
