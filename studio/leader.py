@@ -17,6 +17,7 @@ from studio.keeper import Keeper, LiveTake, Notebook, Post
 from studio.messages import (
     Command,
     Ended,
+    Loop,
     Made,
     Notice,
     Opened,
@@ -24,6 +25,7 @@ from studio.messages import (
     Position,
     Report,
     Rescore,
+    Seek,
     Set,
     Stop,
     When,
@@ -105,11 +107,17 @@ class Leader:
     def play(self) -> None:
         """Go on; anew where the performance is over and the playhead at its end."""
         run = self._newest
-        if run is None or (run.ended and (not run.begun or run.beat >= run.end - NEAR)):
+        if run is None or run.failed or (run.ended and (not run.sought or run.beat >= run.end - NEAR)):
             self.perform(self.piece, run.seed if run else 0, play=True)
         else:
             run.play = True
             self.send(Play())
+
+    def seek(self, command: Seek | Loop) -> None:
+        """Go to recorded ticks: these are then played, also where the performance is over."""
+        if self._newest is not None:
+            self._newest.sought = True
+        self.send(command)
 
     def perform(
         self,
@@ -283,12 +291,15 @@ class Leader:
     def _hear_ended(self, report: Ended) -> None:
         run = self.run
         if run is None or run.ended:
-            if self._waiting:  # it could not even begin
-                self._waiting.popleft().ended = True
+            while self._waiting:  # it could not even begin; nor can those behind it, if the process is gone
+                gone = self._waiting.popleft()
+                gone.ended = gone.failed = True
+                if self._performer.pid is not None:
+                    break
         elif report.status == "done":
             self._finish(run)
         else:
-            run.ended = True
+            run.ended = run.failed = True
             self._keeper.do(lambda archive: run.take.fail(report.reason))
         if report.status == "failed":
             self._post(Crashed(report.reason))

@@ -38,6 +38,10 @@ class Run:
         Whether it goes on by itself.
     kept, discarded : bool
         What is to become of its take.
+    ended, failed : bool
+        Whether it is over, and whether its source failed: then nothing of it can be played again.
+    sought : bool
+        Whether its recorded ticks are to be played, though it is over.
     """
 
     name: str
@@ -51,6 +55,8 @@ class Run:
     kept: bool = False
     discarded: bool = False
     ended: bool = False
+    failed: bool = False
+    sought: bool = False
     opened: Opened | None = None
     position: Position | None = None
     ticks: dict[str, int] = field(default_factory=dict)

@@ -193,13 +193,13 @@ class Session:
 
     def seek(self, beat: float) -> None:
         """Set the playhead; at or after the live end it goes live again."""
-        self._send(Seek(max(beat, 0.0)))
+        self._seek(Seek(max(beat, 0.0)))
 
     def loop(self, beats: tuple[float, float] | None) -> None:
         """Repeat recorded ticks from a beat up to another one; None ends the loop."""
         if beats is not None and not 0 <= beats[0] < beats[1]:
             raise DescantError(f"loop {beats[0]:g} to {beats[1]:g}: allowed are two beats that rise, from 0 on")
-        self._send(Loop(beats))
+        self._seek(Loop(beats))
 
     def send(self, kind: str, data: Mapping[str, Any]) -> None:
         """Give every part that listens to it an event, such as a note."""
@@ -355,6 +355,11 @@ class Session:
     def _send(self, command: Command) -> None:
         self._need_piece()
         self._leader.send(command)
+
+    def _seek(self, command: Seek | Loop) -> None:
+        with self._lock:
+            self._need_piece()
+            self._leader.seek(command)
 
     def _control(self, part: str, name: str) -> Control:
         opened = self._leader.opened
