@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 #: Seconds after which a source that is not there yet is given up.
 PATIENCE = 180.0
+#: dB of a piece of which there is no take: most pieces are rendered with about that.
+_GUESS = -9.0
 #: Linear gain at which a fade begins; beats and seconds that are none.
 _FAINT, _NEAR = 1e-3, 1e-3
 
@@ -46,7 +48,7 @@ class LiveTurn(Turn):
         super().__init__(item, piece.title, _length(piece), at)
         self._sound, self._address, self._note = house.sound, house.address, note
         self._deck = f"exhibit {number % 4}"
-        self._gain = gain(house.loudness, piece.master.loudness, None)
+        self._gain = self._trim(house, item.piece, piece)
         self._tail = piece.master.tail
         self._rates = {part: piece.rate(part) for part in piece.parts}
         self._lock = threading.Lock()
@@ -69,6 +71,26 @@ class LiveTurn(Turn):
         except BaseException:
             self.close()
             raise
+
+    def _trim(self, house: House, name: str, piece: Piece) -> float:
+        """dB that bring it to the programme's loudness: live nobody knows how loud it will be, but a take does."""
+        from db.archive import Archive
+
+        with Archive.open(house.place, create=False) as archive:
+            for row in archive.takes(status="done", limit=200):
+                if Path(row.piece).stem != Path(name).stem:
+                    continue
+                take = archive.take(row.id)
+                if take.render and take.piece["score"] == piece.model_dump(mode="json")["score"]:
+                    measured = take.render
+                    change = gain(
+                        house.loudness, measured["loudness"], measured["true_peak"], self._note, self.item.name
+                    )
+                    return float(measured["gain_db"]) + change
+        self._note(
+            f"{self.item.name}: how loud it is live nobody knows: descant compose {name}, once, lets it be known"
+        )
+        return _GUESS
 
     def _open_painter(self, piece: Piece) -> Painter:
         from studio.painter import Canvas, Painter
@@ -134,7 +156,9 @@ class LiveTurn(Turn):
 
     def _heard(self, now: float) -> float | None:
         place = self._known
-        return None if place is None or place.mode == "paused" else place.seconds + min(now - self._known_at, 1.0)
+        if place is None or place.mode == "paused" or self._ended_at is not None:
+            return None
+        return place.seconds + min(now - self._known_at, 1.0)
 
     def _painted(self, picture: Pixels) -> None:
         self._picture = picture
@@ -160,6 +184,7 @@ class LiveTurn(Turn):
                 self.failed = report.reason
             else:
                 self._ended_at = time.monotonic()
+                self.duration = self.position + self._tail  # what it may have lasted longer it does not
             self._opened.set()
             self._there.set()
 

@@ -61,7 +61,8 @@ def resumed(showings: Sequence[ShowingRecord], programme: Programme) -> Place:
         return Place(line=f"{last.label} is not in the programme any more: it begins at its first item")
     item = min(same, key=lambda i: abs(i - last.item))
     if last.outcome in ("done", "failed"):
-        after = (item + 1) % len(names)
+        missing = {s.label for s in showings if s.outcome == "skipped" and s.id > last.id}
+        after = next((i for i in range(item + 1, len(names)) if names[i] not in missing), 0)
         return Place(after, 0.0, f"it goes on with item {after + 1}, {names[after]}" if after else "")
     return Place(item, last.position, f"it goes on with item {item + 1}, {names[item]}, at {clock(last.position)}")
 
@@ -241,7 +242,7 @@ class Exhibition:
             turn.tick()
             if now >= until:
                 self._leaving.remove((turn, until))
-                turn.close()
+                threading.Thread(target=turn.close, daemon=True).start()  # its processes take their time
         self._look_at_now(now)
         if self._again is not None and now >= self._again:
             self._again = None

@@ -32,7 +32,9 @@ def test_the_example_is_a_programme():
 
 
 def test_the_examples_take_is_one_too():
-    programme = parse_programme(tomllib.loads(EXAMPLE.replace("# [[items]] ", "[[items]]").replace("# take", "take")), "")
+    programme = parse_programme(
+        tomllib.loads(EXAMPLE.replace("# [[items]] ", "[[items]]").replace("# take", "take")), ""
+    )
     assert programme.items[2].name == "take 0199f3"
 
 

@@ -26,7 +26,10 @@ from tests.studio.exhibition.hall import TAIL, TONES, level, programme, recorded
 @contextmanager
 def playing(path: Path, home: Path, heard: Path | None = None, **how: Any) -> Iterator[tuple[Exhibition, Journal]]:
     """A programme that plays in a thread; what sounds is written to a file."""
-    with exhibition(path, str(home / "archive.db"), backend="silent", **{"pictures": False, **how}) as (showing, journal):
+    with exhibition(path, str(home / "archive.db"), backend="silent", **{"pictures": False, **how}) as (
+        showing,
+        journal,
+    ):
         if heard is not None:
             until(lambda: showing._house.sound.state() is not None)
             showing._house.sound.send(Record(heard))
@@ -155,9 +158,17 @@ def test_panic_silences_and_the_next_item_sounds(takes, home, tmp_path):
 def test_where_a_programme_goes_on(last, place):
     items = [{"piece": "a"}, {"piece": "b"}, {"piece": "c"}, {"piece": "b"}]
     given = parse_programme({"descant": 1, "title": "x", "items": items}, "x")
-    skipped = ShowingRecord(programme="p", item=2, label="c, seed 0", outcome="skipped")
-    found = resumed([skipped, ShowingRecord(programme="p", **last)] if last else [], given)
+    skipped = ShowingRecord(programme="p", item=2, label="c, seed 0", outcome="skipped", id="1")
+    found = resumed([skipped, ShowingRecord(programme="p", id="2", **last)] if last else [], given)
     assert found[:2] == place
+
+
+def test_a_programme_whose_last_items_are_missing_is_over_and_begins_again():
+    given = parse_programme({"descant": 1, "title": "x", "items": [{"piece": "a"}, {"piece": "b"}]}, "x")
+    done = ShowingRecord(programme="p", item=0, label="a, seed 0", outcome="done", id="1")
+    assert resumed([done], given)[:2] == (1, 0.0)
+    skipped = ShowingRecord(programme="p", item=1, label="b, seed 0", outcome="skipped", id="2")
+    assert resumed([skipped, done], given)[:2] == (0, 0.0)
 
 
 def test_no_item_is_lifted_above_what_its_peaks_allow():

@@ -1,0 +1,81 @@
+"""Pieces that are performed live in an exhibition: heard, as loud as the rest, crossfaded, resumed, and their faults."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tomlkit
+
+from tests.studio.exhibition.hall import TONES, level, programme, recorded, tone, until
+from tests.studio.exhibition.test_showing import playing, shown
+
+BROKEN = """
+import numpy as np
+from pieces.signals import Channel, FrameBlock
+from pieces.source import Source
+
+class Broken(Source):
+    name = "broken"
+    about = "Fails after a second."
+    channels = (Channel("x", "nothing"),)
+
+    def step(self, controls, events, n):
+        self.tick = getattr(self, "tick", 0) + n
+        if self.tick > 20:
+            raise RuntimeError("the lamp is out")
+        return FrameBlock(self.tick - n, {"x": np.zeros(n, dtype="float32")})
+"""
+
+
+@pytest.fixture
+def pieces(tmp_path: Path) -> Path:
+    """A folder with the tones as pieces."""
+    for name in TONES:
+        (tmp_path / f"{name}.toml").write_text(tomlkit.dumps(tone(name)))
+    return tmp_path
+
+
+def test_live_pieces_sound_as_loud_as_their_takes_and_crossfade(takes, home, pieces):
+    items = [{"take": takes["low"]}, {"piece": "high.toml", "seed": 1}, {"piece": "low.toml", "longest": 4}]
+    path = programme(pieces / "p.toml", items, loudness=-22.0)
+    with playing(path, home, pieces / "heard.wav") as (showing, journal):
+        until(showing.over.is_set, 90)
+    samples = recorded(pieces / "heard.wav")
+    low, high = (level(samples, pitch) for pitch, _ in TONES.values())
+    times = np.arange(len(low)) / 10
+    ends = times[high > 0.01]
+    first, live = low[(low > 0.01) & (times < ends[0])], low[(low > 0.01) & (times > ends[-1])]
+    assert 20 * abs(np.log10(np.median(live) / np.median(first))) < 1.0
+    assert 20 * abs(np.log10(np.median(high[high > 0.01]) / np.median(first))) < 6  # another pitch, another weighting
+    # Both crossfades overlap: while the high tone begins, and while it ends, the low one is heard.
+    assert low[np.searchsorted(times, ends[0] + 0.4)] > 0.01
+    assert low[np.searchsorted(times, ends[-1] - 0.2)] > 0.01
+    assert [(s.item, s.outcome) for s in shown(home)] == [(0, "done"), (1, "done"), (2, "done")]
+    assert not any("nobody knows" in line for line in journal.lines)
+
+
+def test_a_live_piece_goes_on_where_it_was(takes, home, pieces):
+    path = programme(pieces / "p.toml", [{"piece": "high.toml"}])
+    with playing(path, home) as (showing, _):
+        until(lambda: (showing.position or 0) > 2.0, 60)
+    last = shown(home)[-1]
+    assert last.outcome == "stopped"
+    with playing(path, home) as (showing, _):
+        until(lambda: showing.position is not None, 60)
+        assert abs((showing.position or 0) - last.position) < 1.0
+
+
+def test_a_source_that_fails_is_logged_and_the_next_item_follows(takes, home, pieces):
+    (pieces / "broken.py").write_text(BROKEN)
+    path = programme(pieces / "p.toml", [{"piece": "broken.py"}, {"piece": "none.toml"}, {"take": takes["high"]}])
+    with playing(path, home) as (showing, journal):
+        until(lambda: showing.item == 2 and showing.position is not None, 90)
+        failed = [line for line in journal.lines if "the lamp is out" in line]
+        assert len(failed) == 1
+        assert "item 1, broken.py" in failed[0]
+        assert any("item 2, none.toml" in line and "skipped" in line for line in journal.lines)
+    outcomes = {s.item: s for s in shown(home)}
+    assert outcomes[0].outcome == "failed"
+    assert "the lamp is out" in outcomes[0].reason
