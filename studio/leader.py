@@ -28,6 +28,7 @@ from studio.messages import (
     Seek,
     Set,
     Stop,
+    UseEngine,
     When,
 )
 from studio.reports import Crashed
@@ -74,6 +75,8 @@ class Leader:
         The performance that is heard of.
     over : Event
         Set when a performance ends.
+    silenced : bool
+        Whether the engine was emptied, so that what is to sound must be loaded again.
     """
 
     def __init__(self, post: Post, keeper: Keeper, background: Background, sound: Sound) -> None:
@@ -84,6 +87,7 @@ class Leader:
         self.piece: Mapping[str, Any] = {}
         self.run: Run | None = None
         self.over = threading.Event()
+        self.silenced = False
         self._newest: Run | None = None
         self._waiting: deque[Run] = deque()
         self._post, self._keeper, self._background, self._sound = post, keeper, background, sound
@@ -111,7 +115,10 @@ class Leader:
             self.perform(self.piece, run.seed if run else 0, play=True)
         else:
             run.play = True
+            if self.silenced:
+                self.send(UseEngine(self._sound.address))
             self.send(Play())
+        self.silenced = False
 
     def seek(self, command: Seek | Loop) -> None:
         """Go to recorded ticks: these are then played, also where the performance is over."""

@@ -23,7 +23,7 @@ from studio.history import History
 from studio.jobs import Excerpt
 from studio.keeper import Keeper, Notebook, Post
 from studio.leader import Leader, Parents, Subject
-from studio.messages import Command, Loop, Notice, Pause, Seek, Send, Speed, Step, Stop, UseEngine, When
+from studio.messages import Command, Loop, Notice, Pause, Seek, Send, Speed, Step, Stop, When
 from studio.piecefile import PieceFile
 from studio.reports import History as Undoable
 from studio.reports import Offered
@@ -222,10 +222,11 @@ class Session:
             self._leader.perform(self.piece, chosen, play=run is not None and run.playing)
 
     def panic(self) -> None:
-        """Silence, at once; the performance holds."""
-        self.sound.panic()
-        self._send(Pause())
-        self._send(UseEngine(self.sound.address))  # its decks are empty: what is to sound again is loaded again
+        """Silence, at once; the performance holds, and `play` goes on."""
+        with self._lock:
+            self.sound.panic()
+            self._send(Pause())
+            self._leader.silenced = True
 
     # Editing
 
