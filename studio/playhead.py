@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 #: Seconds after which what is played is heard.
-DELAY = 0.1
+DELAY = 0.12
 #: Seconds in which sound comes and goes where the playhead jumps or stops.
 FADE = 0.012
 

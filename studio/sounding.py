@@ -23,9 +23,9 @@ from studio.playhead import DELAY, Leg, Timeline
 #: The deck that a live performance plays on.
 DECK = "live"
 #: Seconds that are written ahead of what the engine plays now; seconds of a window at least, and points at most.
-LEAD, _LEAST, _MOST = 0.06, 0.02, 200
+LEAD, _LEAST, _MOST = 0.08, 0.02, 200
 #: Seconds by which the engine's clock may be elsewhere than thought before the sound follows it.
-_SLACK = 0.02
+_SLACK = 0.05
 #: Seconds before its time at which a change of score is sent.
 _EARLY = 0.025
 
@@ -54,7 +54,7 @@ class Sounding:
         self._link, self._timeline, self._player, self._deck = link, timeline, player, deck
         self._lock = threading.Lock()
         self._is_loaded = False
-        self._offset = -math.inf
+        self._offset, self._drift = -math.inf, 0.0
         #: Real time of the next point, and its number in engine time.
         self._at, self._point = -math.inf, 0
         self._held: NDArray[np.float64] | None = None
@@ -94,9 +94,18 @@ class Sounding:
         seconds, monotonic = self._link.ring.clock()
         offset = seconds - monotonic
         if abs(offset - self._offset) > _SLACK or self._at < now - 10:
-            self._offset = offset
+            self._offset, self._drift = offset, 0.0
             self._at = max(self._at, now)
             self._point = round((self._at + offset) * CONTROL_RATE)
+        # Its device's clock goes a little faster or slower than ours: a point now and then keeps them together.
+        self._drift += 0.1 * (offset - self._offset - self._drift)
+        if abs(self._drift) > 1.5 / CONTROL_RATE:
+            step = 1 if self._drift > 0 else -1
+            if self._is_loaded and self._held is not None:
+                self._link.write(DECK, self._point, self._held[:, None])
+            self._point += step
+            self._offset += step / CONTROL_RATE
+            self._drift -= step / CONTROL_RATE
 
     def _write(self, now: float) -> bool:
         """Write one window; False where what comes is not known yet."""

@@ -120,10 +120,9 @@ class LiveStage:
         self._take_time()
         self.unfolding.reach(stretch)
         self._stretch, self._beat = stretch, stretch.beat
-        if self._branches and not self._commands.empty():
-            self._listen(0)
+        self._turn(0.0)
         while not self._is_due(stretch):
-            self._turn()
+            self._turn(_LOOK)
         return self._go(stretch)
 
     def hear(self, part: str, block: FrameBlock) -> None:
@@ -142,10 +141,10 @@ class LiveStage:
         while self.next is None and self._stopping is None:
             if self.timeline.place(time.monotonic() - DELAY) >= self.unfolding.end:
                 break
-            self._turn()
+            self._turn(_LOOK)
         status()
         while self.next is None:
-            self._turn()
+            self._turn(_LOOK)
 
     def perform(self, conductor: Conductor) -> None:
         """Let a conductor perform here, to the end of the piece or until it is stopped."""
@@ -248,8 +247,8 @@ class LiveStage:
             )
         self._began = -math.inf
 
-    def _turn(self) -> None:
-        """Sound, positions and what comes in, once; waits a moment."""
+    def _turn(self, seconds: float) -> None:
+        """Sound, positions and what comes in, once; waits for that at most so long."""
         now = time.monotonic()
         self._move(now)
         if self._sounding is not None:
@@ -262,7 +261,7 @@ class LiveStage:
                 self.close()
         if now - self._told >= _TOLD:
             self.tell(now)
-        self._listen(_LOOK)
+        self._listen(seconds)
 
     def _listen(self, seconds: float) -> None:
         """Do what is told within a time."""
@@ -371,9 +370,10 @@ class LiveStage:
             raise DescantError("the performance is over: there is no tick to make; seek, or begin another")
         tick, place = self._next_tick(stretch), self.timeline.place(now)
         begins, ends = (float(s) for s in stretch.tempi.seconds([stretch.beat, tick]))
+        holds = self.timeline.last.place if self.timeline.last.speed == 0 else place
         self._playing = False
-        if place < stretch.seconds - 2 * GRAIN:  # among recorded ticks: as much further
-            ends = place + ends - begins
+        if holds < stretch.seconds - 2 * GRAIN:  # among recorded ticks: as much further
+            ends = holds + ends - begins
             self.timeline.move(now, 1.0, live=False)
         else:
             self._target = tick
