@@ -66,12 +66,15 @@ class Takes:
         self.place = place
         self._archive: Archive | None = None
         self._discarded: list[str] = []
+        self._closed = False
         self._lock = RLock()
 
     @property
     def archive(self) -> Archive:
         """The archive, opened at the first use."""
         with self._lock:
+            if self._closed:
+                raise DescantError(f"{self.place}: closed: open the library again")
             if self._archive is None:
                 from db.archive import Archive
 
@@ -169,6 +172,8 @@ class Takes:
         """Remove what was discarded and let go of the archive; returns a line for each take that could not go."""
         said = []
         with self._lock:
+            if self._closed:
+                return []
             for take_id in sorted(self._discarded, reverse=True):  # children are newer than what they came from
                 try:
                     self.archive.discard(take_id, kept=True)
@@ -178,6 +183,7 @@ class Takes:
             if self._archive is not None:
                 self._archive.close()
                 self._archive = None
+            self._closed = True
         return said
 
 

@@ -40,6 +40,8 @@ AHEAD = 20
 FPS = 15
 #: Tags that have a chip.
 TAGS = 4
+#: What is said of an empty list: of one that was narrowed, of the whole.
+_NOTHING = ("no take is like that", "no takes yet: compose one, or let one play")
 _COLUMNS = {"mark": "", "name": "take", "stars": "stars", "length": "length", "tags": "tags", "when": "made"}
 
 
@@ -145,6 +147,7 @@ class Library(Deeds):
 
     def on_unmount(self) -> None:
         """Silence; and what was discarded goes, if the screen was closed from outside."""
+        self.card = None  # nobody waits for its sound any more
         if self.audition is not None:
             self.audition.stop()
         self.takes.close()
@@ -213,7 +216,7 @@ class Library(Deeds):
         self.query_one("#count", Static).update("" if count is None else f"{count} take" + "s" * (count != 1))
         if not self.rows:
             self.card = None
-            self._show_nothing(wanted)
+            self._show_nothing("the archive cannot be read" if count is None else _NOTHING[wanted == Filter()])
         elif stay in self.rows:
             self.table.move_cursor(row=list(self.rows).index(stay))
 
@@ -317,8 +320,7 @@ class Library(Deeds):
             self.query_one(Waveform).hear(peaks)
             self.query_one(Spectrogram).hear(path, peaks.duration, peaks.sample_rate)
 
-    def _show_nothing(self, wanted: Filter) -> None:
-        text = "no take is like that" if wanted != Filter() else "no takes yet: compose one, or let one play"
+    def _show_nothing(self, text: str) -> None:
         self.query_one("#facts", Static).update(text)
         self.query_one(Lineage).clear()
         self._seen = ""
@@ -379,6 +381,8 @@ class Library(Deeds):
 
     def say(self, line: str) -> None:
         """A notice."""
+        if not self.is_mounted:
+            return
         notice = self.query_one("#notice", Static)
         notice.update(" ".join(line.split()))
         notice.add_class("-new")

@@ -28,6 +28,15 @@ _FORMATS = {
 }
 
 
+class Tick(Checkbox):
+    """A box with a tick or nothing in it: no colour is needed to tell them apart."""
+
+    def watch_value(self) -> None:
+        """Another sign."""
+        self.BUTTON_INNER = "✓" if self.value else " "
+        super().watch_value()
+
+
 class JobDialog(ModalScreen[Done | None]):
     """A form whose job runs while it stays; Escape cancels the job, or leaves where none runs."""
 
@@ -143,9 +152,9 @@ class ExportDialog(JobDialog):
             yield Static(f"Export {self._called}", id="about", markup=False)
             with Grid():
                 for name, what in _FORMATS.items():
-                    yield Checkbox(f"{name}  {what}", value=name == "wav", id=f"format-{name}", compact=True)
-                yield Checkbox("stems (with wav)", id="stems", compact=True)
-                yield Checkbox("MPE (with mid)", id="mpe", compact=True)
+                    yield Tick(f"{name}  {what}", value=name == "wav", id=f"format-{name}", compact=True)
+                yield Tick("stems (with wav)", id="stems", compact=True)
+                yield Tick("MPE (with mid)", id="mpe", compact=True)
             with Horizontal(classes="field"):
                 yield Label("into the folder")
                 yield Input(str(Path(self._folder).absolute()), id="folder", compact=True, select_on_focus=False)

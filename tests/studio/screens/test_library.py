@@ -303,6 +303,8 @@ def test_exports_appear_when_they_are_complete(place, tmp_path):
         await seen.pilot.pause()
         dialog = seen.app.screen
         assert isinstance(dialog, ExportDialog)
+        assert "▐✓▌ wav" in seen.text("#format-wav")
+        assert "✓" not in seen.text("#format-csv")
         dialog.query_one("#format-csv", Checkbox).value = True
         dialog.query_one("#format-flac", Checkbox).value = True
         await seen.pilot.click("#go")
@@ -450,6 +452,18 @@ def test_an_empty_archive_says_what_to_do(tmp_path):
         assert seen.app.screen is seen.library or seen.app.left
 
     visit(tmp_path / "new.db", test)
+
+
+def test_an_archive_that_cannot_be_read_is_a_notice(tmp_path):
+    (tmp_path / "no.db").write_text("this is no archive, and it is long enough to be looked at as one")
+
+    async def test(seen: Visit) -> None:
+        await seen.until(lambda: "cannot be read" in seen.text("#facts"))
+        assert "no.db" in seen.text("#notice")
+        await seen.pilot.press("escape")
+        await seen.until(lambda: seen.app.left)
+
+    visit(tmp_path / "no.db", test)
 
 
 def test_a_long_list_is_read_page_by_page(made, tmp_path):
