@@ -41,6 +41,8 @@ if TYPE_CHECKING:
 
 #: Where a fade of a take begins, in dB: out of hearing.
 QUIET = -60.0
+#: Events that say how the performance itself went on: the cut piece has it all in its score and its sections.
+_BAKED = ("score", "stopped")
 #: Samples copied at once.
 _CHUNK = 1 << 16
 _SLACK = 1e-6
@@ -137,7 +139,7 @@ def excerpt(
     end = min(end, form.spans[-1].seconds[1])  # what rings on after the last tick comes of itself
     check_stretch(start, end, form.spans[-1].seconds[1], fades)
     cutting = cut_piece(piece, form, start, end, fades)
-    stretch = {part: _stretch(frames[part], *ticks) for part, ticks in cutting.ticks.items()}
+    stretch = {part: cut_frames(frames[part], *ticks) for part, ticks in cutting.ticks.items()}
     if not any(found.ticks for found in stretch.values()):
         raise DescantError(f"stretch {start:g} to {end:g} s: nothing is performed in it: choose another one")
     _check_same(piece, form, frames, cutting, stretch, start)
@@ -216,9 +218,11 @@ def _piece_of(piece: Piece, form: Form, span: Span, start: float, end: float) ->
         else given
         for name, given in section.gains.items()
     }
-    whole = start <= span.seconds[0] + _SLACK and end >= span.seconds[1] - _SLACK
+    begins, ends = start <= span.seconds[0] + _SLACK, end >= span.seconds[1] - _SLACK
     for part, warp in section.warp.items():
-        if not whole and (warp.performs or warp.kind in ("retrograde", "recall")):
+        # What goes backwards, or comes again from its beginning, may be left early; a curve is one piece.
+        repeats = warp.kind in ("retrograde", "recall")
+        if (warp.performs and not (begins and ends)) or (repeats and not begins):
             raise DescantError(f"section {section.name!r} bends the time of {part} ({warp.kind}): take it as a whole")
     update = {
         "bars": (ended - begun) / piece.metre.beats,
@@ -275,7 +279,7 @@ def _timing(archive: Archive, take: TakeRecord, piece: Piece) -> dict[str, list[
     return found
 
 
-def _stretch(frames: Frames, first: int, end: int) -> Frames:
+def cut_frames(frames: Frames, first: int, end: int) -> Frames:
     """Ticks `first` up to `end` as a recording of their own, which knows what had diverged before."""
     end = min(end, frames.ticks)
     first = min(first, end)
@@ -287,10 +291,6 @@ def _stretch(frames: Frames, first: int, end: int) -> Frames:
     events = [_moved(e, first) for e in frames.events if first <= e.tick < end or e.tick == end == frames.ticks]
     arrays = {name: array[first:end] for name, array in frames.arrays.items()}
     return Frames(arrays, (*before, *(e for e in events if e.kind not in _BAKED)), frames.rate, end - first)
-
-
-#: Events that say how the performance itself went on: the cut piece has it all in its score and its sections.
-_BAKED = ("score", "stopped")
 
 
 def _moved(event: Event, first: int) -> Event:

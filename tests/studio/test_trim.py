@@ -10,13 +10,14 @@ import pytest
 import soundfile
 
 from db.archive import Archive
+from pieces.arrange import layout, recorded_form
 from pieces.piece import Piece, find_piece, parse_piece
-from pieces.signals import DescantError
-from studio.compose import compose
+from pieces.signals import DescantError, FrameBlock, Frames, gather
+from studio.compose import compose, conduct
 from studio.plan import plan
 from studio.rendering import heard, recorded, scored
 from studio.replay import verify
-from studio.trim import excerpt, fade, write_stretch
+from studio.trim import cut_frames, cut_piece, excerpt, fade, write_stretch
 
 RATE = 48_000
 
@@ -170,9 +171,11 @@ def test_a_time_warp_is_taken_as_a_whole_or_not_at_all(archive):
     ]
     take = compose(archive, plan("back", parse_piece(raw, "back"), Path.cwd()), 3)
     with pytest.raises(DescantError, match="'back' bends the time of cubics"):
-        excerpt(archive, take, 0.0, 1.5)
+        excerpt(archive, take, 0.5, 1.5, fades=(0.0, 0.2))
     with pytest.raises(DescantError, match=r"repeats what lies before|nothing of cubics was performed before"):
         excerpt(archive, take, 0.5, 2.0)
+    early = archive.take(excerpt(archive, take, 0.0, 1.5))
+    assert early.duration_s == pytest.approx(1.5)
     made = excerpt(archive, take, 0.0, 2.0)
     np.testing.assert_array_equal(archive.frames(made).arrays["loss"], archive.frames(take).arrays["loss"])
 
@@ -183,3 +186,31 @@ def test_nothing_is_recorded_where_the_stretch_is_not_in_the_take(archive, take_
         with pytest.raises(DescantError, match="allowed is a rising one"):
             excerpt(archive, take_id, *stretch)
     assert archive.count() == before
+
+
+@pytest.fixture(scope="module")
+def weather() -> tuple[Piece, dict[str, Frames]]:
+    """A piece of the library in three parts at rates of their own and eight sections, performed."""
+    planned = plan("weather", *find_piece("weather"))
+    blocks: dict[str, list[FrameBlock]] = {part: [] for part in planned.players}
+    for part, block in conduct(planned.piece, planned.players, 1):
+        blocks[part].append(block)
+    return planned.piece, {part: gather(found, planned.piece.rate(part)) for part, found in blocks.items()}
+
+
+@pytest.mark.parametrize(("start", "end"), [(0.0, 20.0), (26.07, 164.4), (73.95, 182.19), (126.4, 127.1)])
+def test_every_part_of_a_cut_piece_is_where_it_was(weather, start, end):
+    piece, frames = weather
+    form = recorded_form(piece, frames)
+    cutting = cut_piece(piece, form, start, end, (0.3, 0.3))
+    stretch = {p: cut_frames(frames[p], *ticks) for p, ticks in cutting.ticks.items()}
+    made = recorded_form(cutting.piece, stretch)
+    assert made.spans[-1].seconds[1] == pytest.approx(end - start, abs=1e-6)
+    heard = 0
+    for part, found in stretch.items():
+        was, now = layout(piece, form, part, frames[part]), layout(cutting.piece, made, part, found)
+        for seconds in np.linspace(0.01, end - start - 0.01, 100):
+            if any(a <= start + seconds < b - 1e-3 for a, b in was.active):
+                heard += 1
+                assert abs(was.tick(start + seconds) - cutting.ticks[part][0] - now.tick(seconds)) <= 1.0
+    assert heard > 50
