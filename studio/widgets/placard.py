@@ -71,7 +71,11 @@ class Placard(Picture):
         """Show a picture, with the writing on it; see `Picture.show`."""
         lines = self._lines()
         before = list(self._rows)
-        if not super().show(self._inked(picture, lines) if lines else picture):
+        fits = picture.shape[1::-1] == self.wanted
+        cells = (self.size.width, self.size.height)
+        # Sixteen colours are dithered: grey letters would be mottled.
+        text = _TITLE if self._depth == "16" else _TEXT
+        if not super().show(inked(picture, lines, cells, text) if lines and fits else picture):
             return False
         for line in lines:
             fresh = line.row >= len(before) or self._rows[line.row] is not before[line.row]
@@ -85,27 +89,6 @@ class Placard(Picture):
         if key != self._laid[0]:
             self._laid = (key, laid(*key))
         return self._laid[1]
-
-    def _inked(self, picture: Pixels, lines: Sequence[_Line]) -> Pixels:
-        """The picture, darker under the writing, and with the letters' colours."""
-        if picture.shape[1::-1] != self.wanted:
-            return picture
-        picture = picture.copy()
-        high, wide = picture.shape[0] // self.size.height, picture.shape[1] // self.size.width
-        for line in lines:
-            rows = slice(line.row * high, (line.row + 1) * high)
-            left, right = max(line.column - 1, 0), min(line.column + len(line.cells) + 1, self.size.width)
-            under = picture[rows, left * wide : right * wide]
-            under[:] = under * (1 - _DARK * line.clear)
-            # Sixteen colours are dithered: grey letters would be mottled.
-            ink = np.array(_TITLE if line.bold or self._depth == "16" else _TEXT)
-            for column, letter in enumerate(line.cells, line.column):
-                cell = picture[rows, column * wide : (column + 1) * wide]
-                ground = cell.mean(axis=(0, 1))
-                cell[:] = ground if wide == 1 else 0
-                if wide == 1 and letter != " ":
-                    cell[0] = ground + (ink - ground) * line.clear
-        return picture
 
     def _set(self, line: _Line) -> None:
         """Put the letters of a line into its row."""
@@ -129,6 +112,39 @@ class Placard(Picture):
         for column, letter in enumerate(line.cells, line.column):
             segments[column] = Segment(letter, segments[column].style)
         return segments
+
+
+def inked(
+    picture: Pixels, lines: Sequence[_Line], cells: tuple[int, int], text: tuple[int, int, int] = _TEXT
+) -> Pixels:
+    """A picture that is darker where something is written, and has the letters' colours.
+
+    Parameters
+    ----------
+    picture : ndarray
+        RGB, uint8 ``[height, width, 3]``.
+    lines : sequence
+        As `laid` gives them.
+    cells : tuple of int
+        Columns and rows that the picture fills: of one pixel by two, or of two by four where there is no colour.
+    text : tuple of int
+        Colour of what is no title.
+    """
+    picture = picture.copy()
+    wide, high = picture.shape[1] // cells[0], picture.shape[0] // cells[1]
+    for line in lines:
+        rows = slice(line.row * high, (line.row + 1) * high)
+        left, right = max(line.column - 1, 0), min(line.column + len(line.cells) + 1, cells[0])
+        under = picture[rows, left * wide : right * wide]
+        under[:] = under * (1 - _DARK * line.clear)
+        ink = np.array(_TITLE if line.bold else text)
+        for column, letter in enumerate(line.cells, line.column):
+            cell = picture[rows, column * wide : (column + 1) * wide]
+            ground = cell.mean(axis=(0, 1))
+            cell[:] = ground if wide == 1 else 0
+            if wide == 1 and letter != " ":
+                cell[0] = ground + (ink - ground) * line.clear
+    return picture
 
 
 def laid(writing: Writing, width: int, height: int) -> list[_Line]:

@@ -1,4 +1,4 @@
-"""Pieces that are performed live in an exhibition: heard, as loud as the rest, crossfaded, resumed, and their faults."""
+"""Pieces performed live in an exhibition: heard, as loud as the rest, crossfaded, resumed, and their faults."""
 
 from __future__ import annotations
 

@@ -64,7 +64,7 @@ def test_one_line_says_file_field_value_and_what_is_allowed(tmp_path, text, told
 
 
 def test_files_that_cannot_be_read(tmp_path):
-    with pytest.raises(ProgrammeError, match="No such file.*--example"):
+    with pytest.raises(ProgrammeError, match=r"No such file.*--example"):
         read_programme(tmp_path / "none.toml")
     (tmp_path / "p.toml").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(ProgrammeError, match="not UTF-8"):
