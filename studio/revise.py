@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import copy
+import pickle
+import subprocess
+import sys
+import tempfile
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -88,14 +92,44 @@ def checked(
 
 
 def planned(name: str, piece: Piece, base: Path) -> Plan:
-    """The plan of a piece, for who records it: the sources of foreign ones are read in a process of their own."""
+    """The plan of a piece, for who records it: the sources of foreign ones are read in a process of their own.
+
+    Raises
+    ------
+    DescantError
+        Whatever is wrong with it, or if its sources take more than a minute to be read.
+    """
     if not foreign(piece):
         return plan(name, piece, base)
-    import multiprocessing
-    from concurrent.futures import ProcessPoolExecutor
+    with tempfile.TemporaryDirectory(prefix="descant-plan-") as folder:
+        asked, answered = Path(folder) / "asked", Path(folder) / "answered"
+        asked.write_bytes(pickle.dumps((name, piece.model_dump(mode="json"), base)))
+        # A plain process, whatever it prints: multiprocessing's would first import what the studio began with.
+        code = f"import sys; sys.path = {sys.path!r}; from studio.revise import plan_there; plan_there(*sys.argv[1:])"
+        no = subprocess.DEVNULL
+        try:
+            command = [sys.executable, "-c", code, asked, answered]
+            subprocess.run(command, timeout=_PATIENCE, check=True, stdin=no, stdout=no, stderr=no)
+        except subprocess.SubprocessError as error:
+            raise PieceError(f"{name}: its sources cannot be read: {type(error).__name__}") from error
+        found: Plan | str = pickle.loads(answered.read_bytes())
+    if isinstance(found, str):
+        raise PieceError(found)
+    return found
 
-    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
-        return pool.submit(_planned, name, piece.model_dump(mode="json"), base).result(_PATIENCE)
+
+def plan_there(asked: str, answered: str) -> None:
+    """The process: writes a plan whose sources stay behind, or what is wrong with the piece."""
+    name, raw, base = pickle.loads(Path(asked).read_bytes())
+    answer: Plan | str
+    try:
+        found = plan(name, parse_piece(raw, name), base)
+        stand_in: Any = Source
+        players = {part: Player(p.part, stand_in, p.controls, p.inputs) for part, p in found.players.items()}
+        answer = replace(found, players=players)
+    except DescantError as error:
+        answer = str(error)
+    Path(answered).write_bytes(pickle.dumps(answer))
 
 
 def needs_takes(name: str, piece: Piece, base: Path) -> bool:
@@ -104,14 +138,6 @@ def needs_takes(name: str, piece: Piece, base: Path) -> bool:
         samples = (voice.get("sample") for voice in piece.score.get("voices", {}).values())
         return any(part.inputs for part in piece.parts.values()) or any(str(s).startswith("take:") for s in samples)
     return bool(plan(name, piece, base).takes)
-
-
-def _planned(name: str, raw: Mapping[str, Any], base: Path) -> Plan:
-    """A plan that can cross to another process: its sources stay behind."""
-    found = plan(name, parse_piece(raw, name), base)
-    stand_in: Any = Source
-    players = {part: Player(p.part, stand_in, p.controls, p.inputs) for part, p in found.players.items()}
-    return replace(found, players=players)
 
 
 def changed(raw: Mapping[str, Any], path: str, value: Any) -> dict[str, Any]:

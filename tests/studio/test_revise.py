@@ -123,6 +123,15 @@ if __name__ == "__main__":
     assert done.stdout.strip() == "{'a': 1.0} ['m.source code']"
 
 
+def test_a_foreign_source_that_cannot_be_read_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "bad.py").write_text("print('noise')\nraise ValueError('no colours')\n")
+    score = {"voices": {"a": {"instrument": "glide"}}}
+    raw = {"title": "m", "parts": {"m": {"source": "bad.py", "rate": 20, "ticks": 9}}, "score": score}
+    with pytest.raises(PieceError, match="no colours") as error:
+        planned("mine", checked("mine", raw, tmp_path), tmp_path)
+    assert "\n" not in str(error.value)
+
+
 def test_what_the_file_says_beside_the_change_stays() -> None:
     text = library()["canon"]
     base = HERE

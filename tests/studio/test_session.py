@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 import signal
 import subprocess
 import sys
@@ -331,6 +332,9 @@ def test_saves_of_the_file_are_heard_at_the_next_bar(session: Session, said: Sai
     heard = said.wait(Rescored, lambda r: r.score["voices"]["tone"]["gain_db"] == -20.0, since=at)
     assert heard.beat == pytest.approx(4 * round(heard.beat / 4), abs=0.03)
     assert session.unsaved == ""
+    at = len(said.all)
+    path.write_text(PIECE.replace("-6.0", "-20.0").replace("targets = 10000", "targets = 10000, learning_rate = 0.02"))
+    said.wait(Turned, lambda t: (t.control, t.value) == ("learning_rate", 0.02), since=at)
     path.write_text(PIECE.replace("-6.0", "loud"))
     notice = said.wait(Notice, lambda n: "not TOML" in n.text)
     assert "\n" not in notice.text
@@ -458,6 +462,82 @@ def test_a_killed_studio_is_offered_back_whole_and_never_loads_torch(
     other.look_back()
     assert again.wait(Offered).sessions == ()
     other.close()
+
+
+EDITING = """
+import sys, threading, time
+from studio.session import Session
+from studio.messages import Opened
+from studio.reports import Recording
+
+def main():
+    opened, recorded = threading.Event(), threading.Event()
+    def post(report):
+        if isinstance(report, Opened):
+            opened.set()
+        if isinstance(report, Recording):
+            recorded.set()
+    session = Session(post, backend=None)
+    session.open(sys.argv[1])
+    assert opened.wait(30)
+    session.play()
+    assert recorded.wait(30)
+    for number in range(1, 10_000):
+        session.edit(("score.voices.tone.gain_db", "score.voices.tone.pan")[number % 2], -number / 10_000)
+        print(number, flush=True)
+        time.sleep(0.02)
+
+if __name__ == "__main__":
+    main()
+"""
+
+
+@pytest.mark.parametrize("lines", random.Random(4).sample(range(2, 60), 3))
+def test_killed_at_any_time_no_edit_of_half_a_second_ago_is_lost(
+    home: Path, said: Said, path: Path, tmp_path: Path, lines: int
+) -> None:
+    (tmp_path / "child.py").write_text(EDITING)
+    env = {"DESCANT_HOME": str(home), "PYTHONPATH": str(Path.cwd()), "PATH": "/usr/bin:/bin"}
+    child = subprocess.Popen([sys.executable, tmp_path / "child.py", path], stdout=subprocess.PIPE, text=True, env=env)
+    try:
+        assert child.stdout is not None
+        seen = [(int(child.stdout.readline()), time.monotonic()) for _ in range(lines)]
+        time.sleep(0.1)
+    finally:
+        killed = time.monotonic()
+        child.send_signal(signal.SIGKILL)
+        child.wait()
+    session = Session(said, backend=None)
+    session.look_back()
+    (offered,) = said.wait(Offered).sessions
+    assert offered.head >= max([0, *(number for number, at in seen if at < killed - 0.5)])
+    session.recover(offered.id)
+    said.wait(Opened)
+    assert [e.number for e in session.history.edits] == list(range(offered.tip + 1))
+    voice = session.piece["score"]["voices"]["tone"]
+    expected = offered.head if offered.head % 2 == 0 else offered.head - 1
+    assert voice["gain_db"] == pytest.approx(-expected / 10_000 if expected else -6.0)
+    session.close()
+    with Archive.open(home / "archive.db", create=False) as archive:
+        assert archive.check().clean
+        assert all(t.status == "interrupted" for t in archive.takes())
+
+
+def test_two_studios_record_into_one_archive(session: Session, said: Said, path: Path, home: Path) -> None:
+    other_said = Said()
+    other = Session(other_said, backend=None)
+    playing(session, said, path)
+    playing(other, other_said, path)
+    for one, reports in ((session, said), (other, other_said)):
+        one.edit(GAIN, -9.0)
+        reports.wait(Rescored)
+        stopped(one, reports)
+        assert not [r for r in reports.all if isinstance(r, Notice)]
+    other.close()
+    takes = archived(session, home)
+    assert [t.status for t in takes] == ["done", "done"]
+    with Archive.open(home / "archive.db") as archive:
+        assert all(len(archive.events(t.id, "score")) == 1 for t in takes)
 
 
 def test_a_take_is_opened_as_it_was_played_last(session: Session, said: Said, path: Path, home: Path) -> None:
