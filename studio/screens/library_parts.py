@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from studio.takes import Card
 
 Choice = TypeVar("Choice")
+#: Characters of a title or of tags, and of a piece, that the table shows.
+_NAME, _PIECE = 32, 16
 #: What stands before a take that is not simply there.
 _STATUS = {"running": ("▶", "success"), "interrupted": ("‖", "warning"), "failed": ("✗", "error")}
 
@@ -149,16 +151,18 @@ def cells(widget: Widget, row: TakeRow, letter: str = "") -> dict[str, Text]:
     mark.append("●" if kept else "○", Style(color=tone(widget, "success" if kept else "foreground"), dim=not kept))
     sign, colour = _STATUS.get(row.status, (" ", "foreground"))
     mark.append(sign, Style(color=tone(widget, colour)))
-    name = Text(named(row), Style(bold=bool(row.title)), no_wrap=True, overflow="ellipsis")
+    name = Text(_cut(named(row), _NAME), Style(bold=bool(row.title)), no_wrap=True)
     if row.title:
-        name.append(f"  {_line(row.piece)}", Style(dim=True, bold=False))
+        name.append(f"  {_cut(_line(row.piece), _PIECE)}", Style(dim=True, bold=False))
     rating = Text(stars(row.rating), Style(color=tone(widget, "accent"), dim=row.rating is None))
     return {
         "mark": mark,
         "name": name,
         "stars": rating,
         "length": Text(length(row.duration_s), justify="right"),
-        "tags": Text(" ".join(f"#{t}" for t in row.tags), Style(color=tone(widget, "secondary")), no_wrap=True),
+        "tags": Text(
+            _cut(" ".join(f"#{t}" for t in row.tags), _NAME), Style(color=tone(widget, "secondary")), no_wrap=True
+        ),
         "when": Text(when(row.created), Style(dim=True)),
     }
 
@@ -193,6 +197,10 @@ def facts(widget: Widget, card: Card) -> Text:
 
 def _sound(render: Any) -> str:
     return f"{render['loudness']:.1f} LUFS, {render['true_peak']:.1f} dBTP"
+
+
+def _cut(text: str, most: int) -> str:
+    return text if len(text) <= most else text[: most - 1] + "…"
 
 
 def _line(text: str) -> str:

@@ -445,6 +445,19 @@ def test_text_of_a_person_is_no_markup_and_no_escape(place):
     visit(place, test)
 
 
+def test_a_long_title_leaves_room_for_the_rest(place):
+    with Archive.open(place) as archive:
+        archive.labels.rename(take_id("first"), "word " * 40)
+
+    async def test(seen: Visit) -> None:
+        assert seen.library.table.virtual_size.width < 120
+        assert "…" in seen.line("first")
+        await seen.goto("first")
+        assert " ".join(seen.text("#facts").split()).count("word") == 40
+
+    visit(place, test)
+
+
 def test_an_empty_archive_says_what_to_do(tmp_path):
     async def test(seen: Visit) -> None:
         await seen.until(lambda: "no takes yet" in seen.text("#facts"))
