@@ -188,6 +188,12 @@ class Exhibition:
         self._house.sound.send(Panic())
         self._journal.say("panic: silent until the next item")
 
+    def fault(self, error: Exception) -> None:
+        """Log what should not have happened, once."""
+        line = f"a fault of Descant's own: {type(error).__name__}: {error}"
+        if line not in self._journal.lines:
+            self._journal.say(line)
+
     def stop(self) -> None:
         """End it; the place is kept."""
         self._stop.set()
@@ -209,7 +215,7 @@ class Exhibition:
             try:
                 self._step()
             except Exception as error:  # whatever it was: the show goes on
-                self._journal.say(f"a fault of Descant's own: {type(error).__name__}: {error}")
+                self.fault(error)
                 if self._now is not None:
                     self._now.failed = self._now.failed or "it could not go on"
 

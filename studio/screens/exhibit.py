@@ -108,10 +108,16 @@ class Exhibit(App[None]):
         self.set_interval(1 / FPS, self.turn)
 
     def turn(self) -> None:
-        """Show what there is now."""
+        """Show what there is now. A fault of the screen is no reason to end what is heard."""
         if self.exhibition.over.is_set():
             self.exit()
             return
+        try:
+            self._show()
+        except Exception as error:
+            self.exhibition.fault(error)
+
+    def _show(self) -> None:
         placard = self.query_one(Placard)
         width, height = placard.wanted
         if not width or not height:
