@@ -58,7 +58,7 @@ class Timeline:
     """Legs, one after the other."""
 
     def __init__(self, at: float, place: float = 0.0) -> None:
-        self._legs = [Leg(at, place, 0.0, sounds=False)]
+        self._legs = [Leg(at - 1e6, place, 0.0, sounds=False)]
 
     @property
     def last(self) -> Leg:

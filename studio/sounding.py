@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from sonify.desk import Desk
 from sonify.engine.client import EngineLink
-from sonify.engine.commands import Strike
+from sonify.engine.commands import Strike, Unload
 from sonify.engine.lines import Lines, probe
 from sonify.engine.patch import Window
 from sonify.feed import Feed
@@ -87,6 +87,7 @@ class Sounding:
 
     def close(self) -> None:
         """Let go of the engine."""
+        self._link.send(Unload(DECK))
         self._link.close()
 
     def _follow(self, now: float) -> None:

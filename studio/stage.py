@@ -302,11 +302,11 @@ class LiveStage:
         if not tempi.pulses:
             return
         beat = float(tempi.beats(seconds))
-        leg = self.timeline.last
+        leg, _ = self.timeline.leg(now - DELAY)
         loop = self._loop and (float(tempi.beats(self._loop[0])), float(tempi.beats(self._loop[1])))
         self._report(
             Position(
-                mode="paused" if leg.speed == 0 and not self._playing else "live" if leg.live else "recorded",
+                mode="paused" if leg.speed == 0 and not leg.sounds else "live" if leg.live else "recorded",
                 beat=beat,
                 seconds=seconds,
                 end=float(tempi.beats(self._end)),
