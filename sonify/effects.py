@@ -53,6 +53,8 @@ class Effect(ABC):
     def build(self, left: Signal, right: Signal, controls: Mapping[str, Signal]) -> Stereo:
         """The pyo graph between two mono signals and two others, which hold all they need.
 
+        A graph that holds itself says so: the left one's ``loops`` are the objects whose ``value`` closes the circle.
+
         Parameters
         ----------
         left, right : Signal
@@ -220,8 +222,11 @@ class Delay(Effect):
         server = left.getServer()
         time = pyo.Sig(controls["time"], add=-server.getBufferSize() / server.getSamplingRate())
 
+        loops: list[Signal] = []
+
         def loop(sound: Signal, feedback: Signal) -> Signal:
             line = pyo.Sig(0.0)
+            loops.append(line)
             echo = pyo.Delay(line, delay=time, maxdelay=self.parameters["time"].range[1])
             line.value = pyo.Mix([sound, pyo.Tone(echo, freq=controls["cutoff"], mul=feedback)], voices=1)
             return echo
@@ -232,10 +237,12 @@ class Delay(Effect):
         shifted = [pyo.Sig(middle, mul=controls["shift"]), pyo.Sig(side, mul=controls["width"])]
         common = loop(pyo.Sig(middle, mul=controls["middle"]), controls["feedback"])
         different = loop(pyo.Mix(shifted, voices=1), controls["swap"])
-        return (
+        sides = (
             pyo.Interp(left, pyo.Mix([common, different], voices=1), interp=controls["mix"]),
             pyo.Interp(right, pyo.Mix([common, pyo.Sig(different, mul=-1)], voices=1), interp=controls["mix"]),
         )
+        sides[0].loops = loops
+        return sides
 
 
 class Distortion(Effect):

@@ -219,11 +219,15 @@ def instrument(strip: VoiceStrip, signal: Callable[[Given], Signal], pieces: Sig
     return sound
 
 
-def chain(effects: Sequence[EffectStrip], sound: Stereo, signal: Callable[[Given], Signal]) -> Stereo:
-    """A sound after a chain of effects."""
+def chain(
+    effects: Sequence[EffectStrip], sound: Stereo, signal: Callable[[Given], Signal], loops: list[Signal] | None = None
+) -> Stereo:
+    """A sound after a chain of effects; `loops` is given what must be opened before the graph can go."""
     for strip in effects:
         controls = {name: signal(given) for name, given in strip.controls.items()}
         sound = EFFECTS[strip.effect].build(*sound, controls)
+        if loops is not None:
+            loops += getattr(sound[0], "loops", [])
     return sound
 
 

@@ -247,9 +247,10 @@ class EngineLink:
         self._lock = threading.RLock()
         self._share: int | None = None
         self._loaded: dict[str, c.LoadPatch] = {}
+        self._gone: set[str] = set()
         self._next = 0
         self._post = post or (lambda answer: None)
-        self._joined = threading.Event()
+        self._joined, self._closed = threading.Event(), False
         self._line = _Line(Path(address), True, self._greeted, self._answered)
 
     @property
@@ -265,7 +266,7 @@ class EngineLink:
         """Tell the engine something; False where it is not there just now."""
         with self._lock:
             if isinstance(command, c.Unload):
-                self._loaded.pop(command.deck, None)
+                self._gone.add(command.deck)  # but written on, while it fades
             return self._line.send(command)
 
     def load(self, deck: str, patch: Patch, window: Window, first: int, fade: float = 0.05) -> None:
@@ -299,6 +300,10 @@ class EngineLink:
             patch = replace(patch, share=share, base=share * self._ring.share + self._next)
             self._next += patch.slots
             self._ring.fill(patch.base, window.rows[:, 0])
+            if deck in self._loaded and self._loaded[deck].patch.share == share:
+                before = self._loaded[deck].patch
+                self._ring.hold(share, before.base, before.slots)
+            self._gone.discard(deck)
             self._loaded[deck] = c.LoadPatch(deck, patch, fade)
             self.write(deck, first, window.rows)
             self._line.send(self._loaded[deck])
@@ -320,14 +325,20 @@ class EngineLink:
                 self._ring.written(self._share, until)
 
     def close(self) -> None:
-        """Let go; its decks hold for a second, and then fall silent."""
+        """Let go; its decks fade."""
         self._line.close()
-        self._ring.close()
+        with self._lock:
+            self._closed = True
+            self._ring.close()
 
     def _greeted(self, share: int | None) -> None:
         """An engine is there, perhaps a new one: it is told what is to play, in the share that it has given."""
         assert share is not None
         with self._lock:
+            if self._closed:
+                return
+            for deck in self._gone:
+                self._loaded.pop(deck, None)
             for deck, loaded in self._loaded.items():
                 self._loaded[deck] = replace(loaded, patch=self._moved(loaded.patch, share))
                 self._line.send(self._loaded[deck])
@@ -360,8 +371,10 @@ def _changed(loaded: c.LoadFile, command: c.Hold | c.Seek | c.Loop) -> c.LoadFil
 def _spawned(setup: Setup) -> subprocess.Popen[bytes]:
     """The engine's process: a plain one, since multiprocessing's would first import what the studio began with."""
     code = f"import sys; sys.path = {sys.path!r}; from sonify.engine.process import *; engine({setup!r})"
+    nowhere = subprocess.DEVNULL
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
     return subprocess.Popen(
-        [sys.executable, "-c", code], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        [sys.executable, "-c", code], stdin=nowhere, stdout=nowhere, stderr=nowhere, env=environment
     )
 
 

@@ -29,6 +29,9 @@ from sonify.instruments.base import CONTROL_RATE
 
 Tell = Callable[[c.Answer], object]
 
+#: Seconds in which a patch fades whose performer is gone.
+_FORGOTTEN = 0.5
+
 
 class Console:
     """The decks of an engine.
@@ -186,6 +189,16 @@ class Console:
             deck.build(graph, {voice: level for (name, voice), level in self._faders.items() if name == deck.name})
             deck.graph = graph
 
+    def forget(self, share: int) -> None:
+        """Whoever played patches from a share of the ring is gone: so are they."""
+
+        def leave() -> None:
+            for deck in self._decks:
+                if isinstance(deck, PatchDeck) and deck.patch.share == share and not deck.leaving:
+                    deck.go(_FORGOTTEN, alike=False)
+
+        self._later(leave)
+
     def rebuild(self, server: Any, block: int) -> None:
         """Make everything anew on a server that has just been booted and does not run yet."""
         with self._building:
@@ -218,6 +231,7 @@ class Console:
         alike = isinstance(deck, FileDeck) and any(isinstance(other, FileDeck) for other in others)
         for other in others:
             other.go(fade, alike)
+            other.replaced = True
         deck.come(fade, deck.own * self._gains.get(deck.name, 1.0), alike)
         self._decks.append(deck)
         self._hear()
@@ -271,12 +285,12 @@ class Console:
 
     def _drop(self, gone: list[Deck]) -> None:
         """Let decks go; their graphs are taken apart elsewhere, which takes a while."""
-        graphs = [deck.graph for deck in gone]
+        graphs = [deck.graph for deck in gone if deck.graph is not None]
         self._decks = [deck for deck in self._decks if deck not in gone]
         for deck in gone:
             deck.graph = None
         self._hear()
-        self._builds.put(graphs.clear)
+        self._builds.put(lambda: _dismiss(graphs))
 
     def _panicked(self) -> None:
         """The gate closes in this block; when it is closed the decks go, and it opens again."""
@@ -354,3 +368,9 @@ class Console:
     def _samples(self, seconds: tuple[float, float]) -> tuple[int, int]:
         start, end = (round(min(max(edge, 0.0), 1e7) * self.rate) for edge in seconds)
         return start, end
+
+
+def _dismiss(graphs: list[DeckGraph]) -> None:
+    """Take graphs apart, one at a time."""
+    while graphs:
+        graphs.pop().open()

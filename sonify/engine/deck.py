@@ -46,6 +46,8 @@ class Deck:
         None until it is built.
     own : float
         Gain of what is played, whatever the deck's.
+    replaced : bool
+        Whether another one has taken its name.
     alike : bool
         Whether what is faded with it may be the same sound, as from one place of a file to another: then gains change
         in a line; else along a quarter of a sine, so that what differs keeps its power. Two graphs always differ, if
@@ -56,7 +58,7 @@ class Deck:
         self.name, self.epoch = name, epoch
         self.graph: DeckGraph | None = None
         self.alike = False
-        self.own = 1.0
+        self.own, self.replaced = 1.0, False
         self.gain, self.fade, self.hold, self.fed = Ramp(1.0), Ramp(0.0), Ramp(1.0), Ramp(1.0)
         self._rate = rate
         self._leaving = False
@@ -166,6 +168,7 @@ class PatchDeck(Deck):
                 self._struck[voice] = 0
         self._began, self._start = start(), start
         self._held: Floats | None = None
+        self._frozen: int | None = None
 
     @property
     def position(self) -> float:
@@ -211,7 +214,10 @@ class PatchDeck(Deck):
         if not self.patch.slots:
             return late
         count = len(self.graph.rows[0])
-        points, have = ring.read(self.patch.share, self.patch.base, self.patch.slots, first, count)
+        until = ring.until(self.patch.share)
+        if self.replaced:  # its slots are not written any more, though its share is
+            self._frozen = until = self._frozen if self._frozen is not None else until
+        points, have = ring.read(self.patch.base, self.patch.slots, first, count, until)
         missed = have < count - 1  # the last one is for the interpolation's next point alone
         if self._held is not None:  # back in time, from where it was held
             blend = np.linspace(0.0, 1.0, count)
@@ -219,10 +225,10 @@ class PatchDeck(Deck):
         self._held = points[:, -1].copy() if missed else None
         for values, row in zip(self.graph.rows, points, strict=True):
             values[:] = row
-        starved = first - ring.until(self.patch.share) > _STARVED
+        starved = not self.replaced and first - until > _STARVED
         if starved != (self.fed.target == 0.0):
             self.fed.to(0.0 if starved else 1.0, round(_STARVING * self._rate))
-        return late | (missed and not starved)
+        return late | (missed and not starved and not self.replaced)
 
     def build(self, graph: DeckGraph, faders: Mapping[str, float]) -> None:
         """Voices and groups."""

@@ -100,6 +100,7 @@ class DeckGraph:
         self.pyo = pyo
         self._samples, self._rate, self._points = samples, rate, points
         self._kept: list[Any] = []
+        self._loops: list[Signal] = []
         self._level = Block(samples, rate)
         self.level = self._level.values
         self.rows: list[Floats] = []
@@ -137,6 +138,11 @@ class DeckGraph:
             self._send(self._group(name, group, self._sum(ways[name])), group.outs, ways)
         self._end(self._sum(ways[MIX]))
 
+    def open(self) -> None:
+        """Open its loops, so that it goes when nobody holds it any more: nothing looks for circles in this process."""
+        for loop in self._loops:
+            loop.value = 0.0
+
     def peaks(self) -> dict[str, float]:
         """Linear peak of every strip in the last block."""
         return {name: max(float(meter.get()) for meter in meters) for name, meters in self._peaks.items()}
@@ -161,11 +167,11 @@ class DeckGraph:
             self._peaks[name] = [self.pyo.PeakAmp(faded)]
             return faded, faded
         sides = tuple(self.pyo.Sig(sound, mul=self._signal(gain)) for gain in strip.pan)
-        left, right = chain(strip.effects, (sides[0], sides[1]), self._signal)
+        left, right = chain(strip.effects, (sides[0], sides[1]), self._signal, self._loops)
         return self._metered(name, (self.pyo.Sig(left, mul=fader), self.pyo.Sig(right, mul=fader)))
 
     def _group(self, name: str, strip: GroupStrip, sound: Stereo) -> Stereo:
-        sound = chain(strip.effects, sound, self._signal)
+        sound = chain(strip.effects, sound, self._signal, self._loops)
         gain, fader = self._signal(strip.gain), self.faders[name]
         sides = [self.pyo.Sig(self.pyo.Sig(side, mul=gain), mul=fader) for side in sound]
         return self._metered(name, (sides[0], sides[1]))

@@ -67,11 +67,12 @@ class Clients:
             wire.send(c.Hello(share))
         return True
 
-    def leave(self, wire: Wire) -> None:
-        """Somebody has gone."""
+    def leave(self, wire: Wire) -> int | None:
+        """Somebody has gone; the share that is free again."""
         with self._lock:
-            self._wires.pop(wire, None)
+            share = self._wires.pop(wire, None)
         wire.close()
+        return share
 
     def tell(self, answer: c.Answer) -> None:
         """Tell everyone. Never waits."""
@@ -105,8 +106,7 @@ def engine(setup: Setup) -> None:
     listener.bind(str(folder / SOCKET))
     listener.listen()
     threading.Thread(target=_welcome, args=(listener, clients, console, device), daemon=True).start()
-    gc.collect()
-    gc.freeze()  # what is loaded stays; looking through it would hold blocks up
+    gc.disable()  # to look for circles holds blocks up; graphs open theirs (`DeckGraph.open`)
     device.run()
     console.close()
 
@@ -165,4 +165,6 @@ def _serve(wire: Wire, clients: Clients, console: Console, device: Device) -> No
         pass
     except Exception as error:  # a command of another version: this client is not understood
         wire.send(c.Refused(f"not understood: {type(error).__name__}: {error}"))
-    clients.leave(wire)
+    share = clients.leave(wire)
+    if share is not None:
+        console.forget(share)

@@ -216,6 +216,14 @@ class LaneRing:
         self._lanes[base : base + slots, at : at + before] = rows[:, :before]
         self._lanes[base : base + slots, : count - before] = rows[:, before:]
 
+    def hold(self, share: int, base: int, slots: int) -> None:
+        """Let slots that will not be written any more stay as they are, for most of the ring's length."""
+        until = self.until(share)
+        following = np.arange(until, until + self.points // 2) % self.points
+        self._lanes[base : base + slots, following] = self._lanes[base : base + slots, (until - 1) % self.points][
+            :, None
+        ]
+
     def copy(self, base: int, to: int, slots: int) -> None:
         """Copy slots, at all times."""
         self._lanes[to : to + slots] = self._lanes[base : base + slots]
@@ -228,13 +236,13 @@ class LaneRing:
         """The first point that a share's writer has not written yet."""
         return int(self._head["written"][0, share])
 
-    def read(self, share: int, base: int, slots: int, first: int, count: int) -> tuple[Floats, int]:
-        """Points from `first` on, [slots, count], and how many of them the writer has written.
+    def read(self, base: int, slots: int, first: int, count: int, until: int) -> tuple[Floats, int]:
+        """Points from `first` on, [slots, count], and how many of them are written, which is `until`, exclusive.
 
-        The last one that is written stands for those that are not; those that are too old are what came after them.
+        The last one that is written stands for those that are not, however long ago it was.
         """
-        have = min(max(self.until(share) - first, 0), count)
-        index = np.minimum(np.arange(first, first + count), max(self.until(share) - 1, first - self.points + count))
+        have = min(max(until - first, 0), count)
+        index = np.minimum(np.arange(first, first + count), until - 1)
         return self._lanes[base : base + slots, index % self.points], have
 
     # What the engine does

@@ -69,3 +69,17 @@ def harmonics(pitch: Signal, weights: Sequence[Signal]) -> list[Signal]:
         heard = np.trim_zeros(weights, "b")
         return [pyo.Osc(pyo.HarmTable(heard, size=TABLE_SIZE * len(heard)), pitch)] if heard else []
     return [pyo.Sine(pitch * k, mul=w) for k, w in enumerate(weights, 1) if not silent(w)]
+
+
+def wave(partials: int, size: int) -> Signal:
+    """A table of one cycle of the first so many partials, all of amplitude 1.
+
+    By a Fourier transform: pyo sums as many sines as there are, and lets nobody play meanwhile.
+    """
+    import pyo64 as pyo
+
+    spectrum = np.zeros(size // 2 + 1, dtype=np.complex128)
+    spectrum[1 : partials + 1] = -0.5j * size
+    table = pyo.DataTable(size)
+    np.asarray(table.getBuffer())[:] = np.fft.irfft(spectrum, size)
+    return table

@@ -9,7 +9,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from sonify.instruments.additive import TABLE_SIZE, k_power
+from sonify.instruments.additive import TABLE_SIZE, k_power, wave
 from sonify.instruments.base import (
     CONTROL_RATE,
     Instrument,
@@ -117,9 +117,9 @@ class Formant(Instrument):
         sources = [pyo.Noise(mul=b) for b in controls["breath"] if not silent(b)]
         for base, gain in zip(_WAVES, controls["waves"], strict=True):
             if not silent(gain):
-                wave = pyo.HarmTable([1.0] * int(_TOP / base), size=16 * TABLE_SIZE)
+                table = wave(int(_TOP / base), 16 * TABLE_SIZE)
                 singers = zip(controls["pitch"], _PHASES, strict=False)
-                sources += [pyo.Osc(wave, pitch, phase=phase, mul=gain) for pitch, phase in singers]
+                sources += [pyo.Osc(table, pitch, phase=phase, mul=gain) for pitch, phase in singers]
         throat = pyo.Tone(pyo.Mix(sources, voices=1), freq=_TILT)
         mouth = zip(controls["centre"], controls["q"], controls["gain"], strict=True)
         return [pyo.Biquad(throat, freq=centre, q=q, type=0, mul=gain) for centre, q, gain in mouth]

@@ -78,7 +78,7 @@ class Performer:
         before = self.answers.count(c.Ready(deck))
         with self._lock:
             first = max(point(self.link.ring.now()), self._until - 300)
-            window = self._window(lines, voices, groups, first, self._until - first or 1)
+            window = self._window(lines, voices, groups, first, max(self._until - first, 1))
             self.link.load(deck, lines.patch, window, first, fade)
             self._decks[deck] = lines, voices
             self._groups = groups

@@ -221,6 +221,33 @@ def test_a_writer_that_is_late_is_held_then_silent_then_heard_again(rig, partial
     assert abs(cents(partial(held, RATE, 100, 2000), 300.0)) < 5
 
 
+def test_what_is_replaced_slowly_does_not_play_its_past_again(rig, partial):
+    """Its slots are written no more, and the ring would come round to what they were a second ago."""
+    r = rig()
+    performer = r.performer()
+    turn = performer.now() + 1.0
+    performer.play({"a": hum(lambda t: np.where(t < turn, 311.0, 466.0), 0.3)})
+    r.wait(turn + 0.3 - performer.now())
+    r.record()
+    performer.play({"a": hum(500.0, 0.0)}, fade=4.0)
+    r.wait(2.0)
+    heard = r.heard()[:, 0]
+    for start in range(0, len(heard) - 9600, 9600):
+        assert abs(cents(partial(heard[start : start + 9600], RATE, 100, 2000), 466.0)) < 5
+
+
+def test_a_performer_that_dies_leaves_nothing_sounding(rig):
+    r = rig()
+    performer, other = r.performer(), r.performer()
+    performer.play({"a": hum(300.0, 0.3)}, "one")
+    other.play({"a": hum(500.0, 0.1)}, "two")
+    r.performers.remove(performer)
+    performer.close()
+    until(lambda: set(r.engine.state().decks) == {"two"}, 3.0)
+    r.wait(0.7)
+    assert 0.05 < max(r.engine.state().peak) < 0.15
+
+
 def test_what_is_not_finite_is_stopped_and_the_rest_plays_on(rig):
     r = rig()
     performer, other = r.performer(), r.performer()

@@ -67,10 +67,10 @@ def test_a_ring_holds_what_its_writer_has_written(tmp_path):
     for first in range(0, 300, 30):
         other.write(1, 16, first, lines[:, first : first + 30])
     other.written(1, 300)
-    points, have = ring.read(1, 16, 3, 250, 50)
+    points, have = ring.read(16, 3, 250, 50, ring.until(1))
     assert have == 50
     np.testing.assert_array_equal(points, lines[:, 250:300])
-    points, have = ring.read(1, 16, 3, 280, 50)
+    points, have = ring.read(16, 3, 280, 50, ring.until(1))
     assert have == 20
     np.testing.assert_array_equal(points[:, 20:], np.repeat(lines[:, 299:300], 30, axis=1))
     with pytest.raises(RingError, match="a share is 16"):
