@@ -124,15 +124,24 @@ class Compose(Deeds):
 
     async def turn(self) -> None:
         """Take in what was reported since the last time, and show it: nothing is ever queued for the screen."""
+        meters = None
         while self.studio.reports:
-            await self.hear(self.studio.reports.popleft())
+            report = self.studio.reports.popleft()
+            if isinstance(report, Meters):
+                meters = report  # only the newest is of interest
+            else:
+                await self.hear(report)
+        if meters is not None:
+            self.query_one(Transport).hear(meters.peak)
+            self.query_one(Desk).hear(meters.strips)
         self._count += 1
         self._show_place()
         if self.query_one("#hint").display:
             self._place_hint()
         if self._count % PLOTS_EVERY == 0:
             self._show_plots()
-        if self.is_current or isinstance(self.app.screen, ModalScreen):
+        # Below a dialogue every picture is dimmed cell by cell, which costs twenty times as much: so fewer.
+        if self.is_current or (isinstance(self.app.screen, ModalScreen) and self._count % FPS == 0):
             self._show_picture()
         if self.memory.now() - self._said_at > NOTICE_S:
             self.query_one("#notice").remove_class("-new")
@@ -156,11 +165,7 @@ class Compose(Deeds):
 
     async def _hear_more(self, report: object) -> None:
         """What the session adds to what the performer says."""
-        if isinstance(report, Meters):
-            self.query_one(Transport).hear(report.peak)
-            for name, box in self.query_one(Desk).voices.items():
-                box.head.hear(report.strips.get(name, 0.0))
-        elif isinstance(report, EngineState):
+        if isinstance(report, EngineState):
             self.studio.sound, self.studio.underruns = report.backend, report.underruns
             if report.line:
                 self.say(report.line)

@@ -29,6 +29,9 @@ class Desk(Vertical):
         super().__init__(id=id)
         self._muted: set[str] = set()
         self._soloed: set[str] = set()
+        #: The voices by name, in their order.
+        self.voices: dict[str, VoiceBox] = {}
+        self._knobs: dict[tuple[str, str], Knob] = {}
 
     def compose(self) -> ComposeResult:
         yield Static("controls", classes="title", markup=False)
@@ -41,26 +44,29 @@ class Desk(Vertical):
         found = list(controls)
         several = len({part for part, _ in found}) > 1
         box = self.query_one("#knobs")
-        await box.remove_children()
-        await box.mount_all(
-            Knob(part, c, values.get((part, c.name), c.default), f"{part}.{c.name}" if several else None)
+        self._knobs = {
+            (part, c.name): Knob(
+                part, c, values.get((part, c.name), c.default), f"{part}.{c.name}" if several else None
+            )
             for part, c in found
-        )
+        }
+        await box.remove_children()
+        await box.mount_all(self._knobs.values())
 
     def turn(self, part: str, control: str, value: Value) -> None:
         """A control has another value."""
-        for knob in self.query(Knob):
-            if (knob.part, knob.declared.name) == (part, control):
-                knob.show(value)
+        if (knob := self._knobs.get((part, control))) is not None:
+            knob.show(value)
 
     def knob(self, part: str, control: str) -> Knob | None:
         """The knob of a control."""
-        return next((k for k in self.query(Knob) if (k.part, k.declared.name) == (part, control)), None)
+        return self._knobs.get((part, control))
 
-    @property
-    def voices(self) -> dict[str, VoiceBox]:
-        """The voices by name."""
-        return {box.voice: box for box in self.query(VoiceBox)}
+    def hear(self, strips: Mapping[str, float]) -> None:
+        """Linear peaks of the voices."""
+        if self.region.area:
+            for name, box in self.voices.items():
+                box.head.hear(strips.get(name, 0.0))
 
     async def score(self, score: Mapping[str, Any], folded: bool) -> None:
         """Show the voices of a score; what is the same stays as it is, with its fold and its focus."""
@@ -71,8 +77,9 @@ class Desk(Vertical):
             return
         was_folded = {name: box.folded for name, box in shown.items()}
         box = self.query_one("#voices")
+        self.voices = {name: VoiceBox(name, data, was_folded.get(name, folded)) for name, data in voices.items()}
         await box.remove_children()
-        await box.mount_all(VoiceBox(name, data, was_folded.get(name, folded)) for name, data in voices.items())
+        await box.mount_all(self.voices.values())
         self._muted &= voices.keys()
         self._soloed &= voices.keys()
         self._mark()

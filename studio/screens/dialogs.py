@@ -10,7 +10,19 @@ from textual.screen import ModalScreen
 from textual.widgets import Button, Input, Static
 
 
-class Ask(ModalScreen[str]):
+class Dialogue(ModalScreen[str]):
+    """A modal screen that is answered once, however fast the keys come."""
+
+    _answered = False
+
+    def answer(self, answer: str) -> None:
+        """Leave with an answer."""
+        if not self._answered:
+            self._answered = True
+            self.dismiss(answer)
+
+
+class Ask(Dialogue):
     """A question with answers of one key each; Escape gives the empty answer.
 
     Parameters
@@ -44,16 +56,16 @@ class Ask(ModalScreen[str]):
     def on_key(self, event: events.Key) -> None:
         if event.character in [key for key, _ in self._answers]:
             event.stop()
-            self.dismiss(event.character)
+            self.answer(event.character)
 
     def on_button_pressed(self, event: Button.Pressed) -> None:
-        self.dismiss((event.button.id or "").removeprefix("answer-"))
+        self.answer((event.button.id or "").removeprefix("answer-"))
 
     def action_answer(self, answer: str) -> None:
-        self.dismiss(answer)
+        self.answer(answer)
 
 
-class Prompt(ModalScreen[str]):
+class Prompt(Dialogue):
     """A line of text; Escape gives the empty one."""
 
     BINDINGS = [Binding("escape", "leave", "Back", show=False)]
@@ -68,7 +80,7 @@ class Prompt(ModalScreen[str]):
             yield Input(self._value, compact=True, select_on_focus=False)
 
     def on_input_submitted(self, event: Input.Submitted) -> None:
-        self.dismiss(event.value)
+        self.answer(event.value)
 
     def action_leave(self) -> None:
-        self.dismiss("")
+        self.answer("")

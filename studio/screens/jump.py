@@ -31,6 +31,7 @@ class Jump(ModalScreen[str]):
     def __init__(self, below: Screen[object]) -> None:
         super().__init__()
         self._below = below
+        self._left = False
         self._targets = dict(zip(LETTERS, reachable(below), strict=False))
 
     def compose(self) -> ComposeResult:
@@ -43,10 +44,18 @@ class Jump(ModalScreen[str]):
     def on_key(self, event: events.Key) -> None:
         event.stop()
         event.prevent_default()
-        self.dismiss(event.key)
+        if self._left:  # a fast hand: the key is for what was jumped to
+            self.app.call_later(self.app.simulate_key, event.key)
+        else:
+            self._leave(event.key)
 
     def on_click(self, event: events.Click) -> None:
-        self.dismiss("")
+        if not self._left:
+            self._leave("")
+
+    def _leave(self, key: str) -> None:
+        self._left = True
+        self.dismiss(key)
 
     def goto(self, key: str | None) -> None:
         """Give the focus to what a letter stands on."""

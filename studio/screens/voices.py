@@ -144,7 +144,13 @@ class Head(Widget, can_focus=True):
             self.refresh()
 
     def _meter(self) -> str:
-        return bar(self.peak.level, self.peak.held, max(self.content_size.width - 36, 4))
+        taken = 36 if self._roomy else 27
+        return bar(self.peak.level, self.peak.held, max(self.content_size.width - taken, 4))
+
+    @property
+    def _roomy(self) -> bool:
+        """Whether there is room for the instrument beside the meter."""
+        return self.content_size.width >= 48
 
     def render(self) -> Text:
         """The line as text."""
@@ -158,7 +164,8 @@ class Head(Widget, can_focus=True):
         silent = box.muted or not box.heard
         text.append("▾ " if not box.folded else "▸ ", Style(dim=True))
         text.append(_fit(box.voice, 13), Style(strike=silent, dim=silent, bold=not silent))
-        text.append(_fit(str(box.data.get("instrument", "")), 8), Style(dim=True))
+        if self._roomy:
+            text.append(_fit(str(box.data.get("instrument", "")), 9), Style(dim=True))
         text.append(f"{float(box.data.get('gain_db', 0.0)):+6.1f} ")
         text.append(self._meter(), Style(color=tone(self, "meter-low"), bgcolor=tone(self, "meter-ground")))
         return text

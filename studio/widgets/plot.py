@@ -181,12 +181,11 @@ class Plot(Widget, can_focus=True):
         drawn = line(lane, columns, rows)
         value = short(float(lane.values[-1])) if len(lane.values) else ""
         low, high = lane.span
-        edge = {0: short(high), rows - 1: short(low) + (" log" if is_wide(lane.span) else "")}
+        edge = {0: short(high), rows - 1: short(low)}
+        unit = " ".join(word for word in (lane.unit, "log" if is_wide(lane.span) else "") if word)
         strips = []
         for row, text in enumerate(drawn):
-            name = (
-                _fit(lane.name, left - 1) if row == 0 else _fit(lane.unit, left - 1) if row == 1 else " " * (left - 1)
-            )
+            name = _fit(lane.name, left - 1) if row == 0 else _fit(unit, left - 1) if row == 1 else " " * (left - 1)
             strips.append(
                 Strip(
                     [
@@ -201,7 +200,7 @@ class Plot(Widget, can_focus=True):
             )
         if rows == 2:  # no row is free for the value: it stands with the name
             strips[1] = Strip(
-                [Segment(_fit(f"{value} {lane.unit}", left - 1) + " ", plain), *list(strips[1])[1:]],
+                [Segment(_fit(f"{value} {unit}", left - 1) + " ", plain), *list(strips[1])[1:]],
                 left + columns + RIGHT,
             )
         return strips

@@ -64,13 +64,13 @@ class Transport(Horizontal):
     Transport > #place { width: 1fr; height: 1; }
     Transport > #sound { width: auto; height: 1; padding: 0 1; color: $text-muted; }
     Transport > #sound.-warn { color: $warning; text-style: bold; }
-    Transport > #left { width: 16; margin-right: 1; }
-    Transport > #right { width: 22; }
+    Transport > #left { width: 14; margin-right: 1; }
+    Transport > #right { width: 20; }
     """
 
     def __init__(self, id: str | None = None) -> None:
         super().__init__(id=id)
-        self.left, self.right = Meter("L ", id="left"), Meter("R ", number=True, id="right")
+        self.left, self.right = Meter(id="left"), Meter(number=True, id="right")
         self._text = self._sound = ""
 
     def compose(self) -> ComposeResult:

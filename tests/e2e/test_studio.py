@@ -1,0 +1,238 @@
+"""The studio in a real terminal: played, turned, left; killed; and where there is no terminal for it."""
+
+from __future__ import annotations
+
+import os
+import pty
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import uuid
+from pathlib import Path
+
+import pytest
+
+from studio.terminal import RESET, SMALLEST
+
+NO_TMUX = shutil.which("tmux") is None
+REASON = "no tmux here: apt-get install tmux"
+COMMAND = f"{sys.executable} -c 'from studio.cli import main; main()'"
+
+
+class Terminal:
+    """A terminal of its own, driven by tmux."""
+
+    def __init__(self, home: Path, width: int = 160, height: int = 50, term: str = "tmux-256color") -> None:
+        self.socket = f"descant-{uuid.uuid4().hex[:8]}"
+        shell = f"env COLORTERM=truecolor TERM={term} DESCANT_HOME={home} OMP_NUM_THREADS=1 PS1='ready> ' bash --norc"
+        size = ("-x", str(width), "-y", str(height))
+        self("-f", "/dev/null", "new-session", "-d", *size, shell)
+        self.until(lambda: "ready>" in self.text())
+
+    def __call__(self, *words: str) -> str:
+        done = subprocess.run(["tmux", "-L", self.socket, *words], capture_output=True, text=True, check=False)
+        return done.stdout
+
+    def text(self) -> str:
+        return self("capture-pane", "-p")
+
+    def press(self, *keys: str) -> None:
+        self("send-keys", *keys)
+
+    def run(self, command: str) -> None:
+        self("send-keys", "-l", command)
+        self.press("Enter")
+
+    def until(self, condition, seconds: float = 60.0) -> None:
+        end = time.monotonic() + seconds
+        while not condition():
+            assert time.monotonic() < end, self.text()
+            time.sleep(0.1)
+
+    def modes(self) -> dict[str, str]:
+        """What a full-screen program would have left switched on."""
+        names = ("alternate_on", "mouse_any_flag", "cursor_flag", "bracket_paste_flag")
+        values = self("display-message", "-p", " ".join(f"#{{{n}}}" for n in names)).split(" ")
+        return dict(zip(names, (v.strip() for v in values), strict=False))
+
+    def assert_clean(self) -> None:
+        modes = self.modes()
+        assert modes["alternate_on"] == "0"
+        assert modes["mouse_any_flag"] == "0"
+        assert modes["cursor_flag"] == "1"
+        self.run("stty -a | tr ' ;' '\\n\\n' | grep -x -e icanon -e echo -e isig | sort | tr '\\n' .")
+        self.until(lambda: "echo.icanon.isig." in self.text())
+
+    def children(self) -> list[int]:
+        """The shell's descendants, oldest first."""
+        shell = int(self("display-message", "-p", "#{pane_pid}"))
+        found, queue = [], [shell]
+        while queue:
+            parent = queue.pop(0)
+            listed = subprocess.run(["ps", "-o", "pid=", "--ppid", str(parent)], capture_output=True, text=True).stdout
+            ids = [int(pid) for pid in listed.split()]
+            found += ids
+            queue += ids
+        return found
+
+    def close(self) -> None:
+        self("kill-server")
+
+
+@pytest.fixture
+def terminal(home):
+    made = []
+
+    def open_one(**given) -> Terminal:
+        made.append(Terminal(home, **given))
+        return made[-1]
+
+    yield open_one
+    for one in made:
+        one.close()
+
+
+@pytest.mark.skipif(NO_TMUX, reason=REASON)
+def test_a_session_from_its_start_to_its_end(terminal):
+    tty = terminal()
+    tty.run(COMMAND)
+    tty.until(lambda: "Space  plays and holds" in tty.text() and "learning_rate" in tty.text())
+    pressed = time.monotonic()
+    tty.press("Space")
+    tty.until(lambda: "LIVE" in tty.text())
+    tty.until(lambda: "▀▀▀▀" in tty.text())
+    print(f"playing {time.monotonic() - pressed:.1f} s after space")
+    tty.until(lambda: "scratch" in tty.text())
+    tty.press("j")
+    tty.until(lambda: "press a letter" in tty.text())
+    letter = (
+        next(line for line in tty.text().splitlines() if "arning_rate" in line).partition("arning_rate")[0].split()[-1]
+    )
+    tty.press(letter)
+    tty.press("0", ".", "0", "5")
+    tty.until(lambda: "0.05▏" in tty.text())
+    tty.press("Enter")
+    tty.until(lambda: "u undoes" in tty.text())
+    tty.press("u")
+    tty.until(lambda: "u undoes" not in tty.text())
+    tty.press("Space")
+    tty.until(lambda: "HOLD" in tty.text())
+    tty.press("q")
+    tty.until(lambda: "HOLD" not in tty.text() and "ready>" in tty.text())
+    tty.assert_clean()
+    tty.until(lambda: not tty.children())
+    tty.run(COMMAND + " takes")
+    tty.until(lambda: "knots" in tty.text() and "done" in tty.text())
+
+
+@pytest.mark.skipif(NO_TMUX, reason=REASON)
+@pytest.mark.parametrize("victim", ["studio", "parent"])
+def test_a_killed_studio_leaves_the_terminal_clean(terminal, victim):
+    tty = terminal()
+    tty.run(COMMAND)
+    tty.until(lambda: "learning_rate" in tty.text())
+    assert tty.modes()["alternate_on"] == "1"
+    tty.press("Space")
+    tty.until(lambda: "LIVE" in tty.text())
+    parent, studio = tty.children()[:2]
+    os.kill(studio if victim == "studio" else parent, signal.SIGKILL)
+    tty.until(lambda: tty.modes()["alternate_on"] == "0")
+    tty.until(lambda: "ready>" in tty.text())
+    if victim == "studio":
+        tty.until(lambda: "the studio was ended by SIGKILL" in tty.text())
+    tty.until(lambda: not tty.children())
+    tty.assert_clean()
+
+
+@pytest.mark.skipif(NO_TMUX, reason=REASON)
+def test_the_next_start_heals_what_two_kills_left(terminal):
+    tty = terminal()
+    tty.run("stty raw -echo; printf '\\033[?1049h\\033[?1003h\\033[?25l'; " + COMMAND + "; echo")
+    tty.until(lambda: "learning_rate" in tty.text())
+    tty.press("q")
+    tty.until(lambda: "ready>" in tty.text() and tty.modes()["alternate_on"] == "0")
+    tty.assert_clean()
+
+
+@pytest.mark.skipif(NO_TMUX, reason=REASON)
+def test_terms_that_end_it_leave_the_terminal_clean(terminal):
+    tty = terminal(width=80, height=24)
+    tty.run(COMMAND)
+    tty.until(lambda: "root" in tty.text())
+    os.kill(tty.children()[0], signal.SIGTERM)
+    tty.until(lambda: "ready>" in tty.text() and not tty.children())
+    tty.assert_clean()
+
+
+@pytest.mark.skipif(NO_TMUX, reason=REASON)
+def test_a_terminal_with_256_colours_shows_it(home):
+    tty = Terminal(home, term="screen-256color")
+    try:
+        tty.run("unset COLORTERM; " + COMMAND)
+        tty.until(lambda: "learning_rate" in tty.text())
+        tty.press("Space")
+        tty.until(lambda: "▀▀▀▀" in tty.text())
+        tty.until(lambda: "[38;5;" in tty("capture-pane", "-p", "-e"))
+        assert "[38;2;" not in tty("capture-pane", "-p", "-e")
+        tty.press("q")
+        tty.until(lambda: not tty.children())
+    finally:
+        tty.close()
+
+
+@pytest.mark.skipif(NO_TMUX, reason=REASON)
+def test_a_tiny_terminal_is_told_so(terminal):
+    tty = terminal(width=50, height=12)
+    tty.run(COMMAND + "; echo status $?")
+    tty.until(lambda: "status 1" in tty.text())
+    said = "".join(tty.text().split())  # lines are broken anywhere
+    assert "50x12cells:thestudioneeds60x16" in said
+
+
+def test_without_a_terminal_it_says_what_still_works(error):
+    line = error()
+    assert "no terminal" in line
+    assert "descant compose" in line
+
+
+def test_a_dumb_terminal_is_told_so(home):
+    status, said = in_pty({"TERM": "dumb"})
+    assert status == 1
+    assert "TERM = 'dumb'" in said
+    assert "descant compose" in said
+    assert "\x1b" not in said
+
+
+def in_pty(environment):
+    """Run ``descant`` with a pseudo-terminal for everything; its exit status and what it wrote."""
+    pid, fd = pty.fork()
+    if pid == 0:
+        os.execvpe(
+            sys.executable, [sys.executable, "-c", "from studio.cli import main; main()"], {**os.environ, **environment}
+        )
+    written = b""
+    while True:
+        try:
+            chunk = os.read(fd, 4096)
+        except OSError:
+            break
+        if not chunk:
+            break
+        written += chunk
+    _, status = os.waitpid(pid, 0)
+    os.close(fd)
+    return os.waitstatus_to_exitcode(status), written.decode()
+
+
+def test_what_is_reset_is_all_that_textual_switches_on():
+    from textual.drivers import linux_driver
+
+    source = Path(linux_driver.__file__).read_text()
+    switched = {
+        word for word in ("?1049", "?1000", "?1003", "?1015", "?1006", "?2004", "?1004") if f"{word}h" in source
+    }
+    assert len(switched) >= 5
+    assert all(f"{word}l" in RESET for word in switched)
+    assert SMALLEST == (60, 16)
