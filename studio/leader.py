@@ -161,7 +161,7 @@ class Leader:
             return Origin(about.parents if parents is None else parents())
 
         take = LiveTake(lambda: revise.planned(about.name, parsed, about.base), seed, origin, self._post)
-        run = Run(about.name, piece, about.base, seed, take, given or {}, until, play)
+        run = Run(about.name, piece, about.base, seed, take, about.notebook, given or {}, until, play)
         if self.run is not None and not self.run.ended:
             self.send(Stop())
         self._newest = run
@@ -200,7 +200,10 @@ class Leader:
         change = revise.compared(before, piece, run.opened.controls if run.opened is not None else {})
         for what in change.later:
             self._post(Notice(f"{what}: heard from the next performance on"))
-        if run.ended or change.nothing:
+        if run.failed or change.nothing:
+            return
+        if run.ended:  # what is recorded may be played again, by another score
+            self._turn(run, revise.Change(score=change.score), "now")
             return
         if run.opened is None or (change.restarts and not run.begun):
             self.perform(piece, run.seed, play=run.play or run.playing)
@@ -270,13 +273,13 @@ class Leader:
 
     def _hear_made(self, report: Made) -> None:
         run = self.run
-        if run is None or run.opened is None or self.subject is None:
+        if run is None or run.opened is None:
             return
-        first, notebook = not run.begun, self.subject.notebook
+        first = not run.begun
         run.made(report)
         if not run.begun:
             return
-        channels, take = run.opened.channels, run.take
+        channels, take, notebook = run.opened.channels, run.take, run.notebook
 
         def job(archive: Archive) -> None:
             if first:

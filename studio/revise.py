@@ -108,7 +108,7 @@ def planned(name: str, piece: Piece, base: Path) -> Plan:
         code = f"import sys; sys.path = {sys.path!r}; from studio.revise import plan_there; plan_there(*sys.argv[1:])"
         no = subprocess.DEVNULL
         try:
-            command = [sys.executable, "-c", code, asked, answered]
+            command = [sys.executable, "-c", code, str(asked), str(answered)]
             subprocess.run(command, timeout=_PATIENCE, check=True, stdin=no, stdout=no, stderr=no)
         except subprocess.SubprocessError as error:
             raise PieceError(f"{name}: its sources cannot be read: {type(error).__name__}") from error
