@@ -81,7 +81,7 @@ class _Process:
 
     def __init__(self, report: Callable[[Report], None]) -> None:
         ours, theirs = socket.socketpair()
-        self._said: IO[bytes] = tempfile.TemporaryFile()
+        self._said: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115
         # A plain process: multiprocessing's would first import what the studio began with.
         code = f"import sys; sys.path = {sys.path!r}; from studio.performer import perform; perform({theirs.fileno()})"
         self._process = subprocess.Popen(

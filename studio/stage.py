@@ -36,21 +36,16 @@ from studio.messages import (
 )
 from studio.performance import Performance
 from studio.plan import Plan
-from studio.playhead import DELAY, Timeline
+from studio.playhead import DELAY, GRAIN, LATE, SLACK, Playhead
 
 if TYPE_CHECKING:
     from studio.conductor import Conductor
     from studio.sounding import Player, Sounding
 
-#: Seconds of a performance that are performed at once.
-GRAIN = 0.025
-#: Seconds by which ticks may be late before the performance waits for them: what is made then is still heard in time.
-_LATE = 0.03
 #: Longest time, in seconds, by which ticks of a slow source are made ahead of their own.
 _AHEAD = 0.5
 #: Seconds between two looks at what came in, and between two reports of the position.
 _LOOK, _TOLD = 0.008, 0.05
-_SLACK = 1e-6
 
 
 class Stopped(Exception):
@@ -86,9 +81,7 @@ class LiveStage:
         self.channels: dict[str, tuple[Channel, ...]] = {n: tuple(p.source.channels) for n, p in performances.items()}
         self.unfolding = Unfolding(plan.piece, self.channels, begin.seed)
         now = time.monotonic()
-        self.timeline = Timeline(now)
-        self._speed, self._playing = 1.0, False
-        self._loop: tuple[float, float] | None = None
+        self.playhead = Playhead(now, self.unfolding, plan.piece.master.tail)
         self._values: dict[tuple[str, str], Value] = {
             (n, control): value for n, p in performances.items() for control, value in p.controls.items()
         }
@@ -111,7 +104,7 @@ class LiveStage:
         self._tail = plan.piece.master.tail
         self._use(begin.engine)
         if not begin.paused and begin.until is None:
-            self._play(now)
+            self.playhead.play(now)
 
     # What the conductor asks for
 
@@ -139,7 +132,7 @@ class LiveStage:
     def after(self, status: Callable[[], None]) -> None:
         """The performance is over: `status` is told when its end was heard; what was made may be played again."""
         while self.next is None and self._stopping is None:
-            if self.timeline.place(time.monotonic() - DELAY) >= self.unfolding.end:
+            if self.playhead.place(time.monotonic() - DELAY) >= self.unfolding.end:
                 break
             self._turn(_LOOK)
         status()
@@ -155,7 +148,7 @@ class LiveStage:
         except Stopped:
             assert self._stretch is not None
             self.unfolding.finish(self._stretch.beat, self._stretch.seconds)
-            self._hold(time.monotonic())
+            self.playhead.hold(time.monotonic())
         else:
             assert conductor.form is not None
             last = conductor.form.spans[-1]
@@ -170,7 +163,7 @@ class LiveStage:
     def strike(self, command: Send) -> None:
         """The direct path of a key: what it strikes sounds at once; from any thread."""
         listens = any(command.kind in p.source.listens for p in self._performances.values())
-        if self._sounding is not None and self._playing and listens and self._target is None:
+        if self._sounding is not None and self.playhead.playing and listens and self._target is None:
             try:
                 self._sounding.strike(command.kind, command.data, time.monotonic())
             except DescantError as error:
@@ -178,56 +171,34 @@ class LiveStage:
 
     # Time
 
-    @property
-    def _end(self) -> float:
-        """Seconds up to which there is something to play."""
-        return self.unfolding.end if self._over else self._stretch.seconds if self._stretch else 0.0
-
-    @property
-    def _over(self) -> bool:
-        return math.isfinite(self.unfolding.end)
-
     def _is_due(self, stretch: Stretch) -> bool:
         """Whether a stretch is to be performed now."""
         if self._target is not None:
-            if stretch.beat < self._target - _SLACK:
+            if stretch.beat < self._target - SLACK:
                 return True
             self._target = None
             if self._branches:
                 self._branches = False
-                self._hold(time.monotonic(), stretch.seconds)
+                self.playhead.hold(time.monotonic(), stretch.seconds)
         if self._stopping is not None:
             return True
-        leg = self.timeline.last
-        if not self._playing or self._loop is not None or leg.speed <= 0:
-            return False
-        now = time.monotonic()
-        late = self.timeline.place(now) - (stretch.seconds - self._ahead)
-        if late < 0:
-            return False
-        if not leg.live:
-            self.timeline.move(now, self._speed)
-        elif self.timeline.place(now) - stretch.seconds > _LATE * max(1.0, leg.speed):
-            at = max(leg.when(stretch.seconds), leg.at)
-            self.timeline.move(at, 0.0, stretch.seconds)
-            self.timeline.move(now, self._speed, stretch.seconds)
-        return True
+        return self.playhead.is_due(time.monotonic(), stretch.seconds, self._ahead)
 
     def _go(self, stretch: Stretch) -> float | None:
         """How far to perform; None where the stretch is right."""
         tempo = stretch.tempi.tempo(stretch.beat)
-        most = GRAIN * max(1.0, self._speed) * tempo / 60
+        most = GRAIN * max(1.0, self.playhead.speed) * tempo / 60
         if self._target is not None:
             most = min(self._target - stretch.beat, 8.0)
         elif self._pending is not None and self._stopping is None:
             score, beat, player = self._pending
-            if beat <= stretch.beat + _SLACK:
+            if beat <= stretch.beat + SLACK:
                 self._pending, self._unnoted = None, score
                 self._rescored(score, stretch.beat, player, stretch.seconds)
             else:
                 most = min(most, beat - stretch.beat)
-        if stretch.to - stretch.beat > most + _SLACK:
-            return max(most, 2 * _SLACK)
+        if stretch.to - stretch.beat > most + SLACK:
+            return max(most, 2 * SLACK)
         if self._stopping is not None:
             self._stop(stretch)
         self.unfolding.go(stretch)
@@ -243,14 +214,14 @@ class LiveStage:
         if self._began > 0 and self._target is None:
             took = time.monotonic() - self._began
             self._ahead = (
-                min(max(took - _LATE, self._ahead * 0.99), _AHEAD) if took > _LATE or self._ahead > 0.005 else 0.0
+                min(max(took - LATE, self._ahead * 0.99), _AHEAD) if took > LATE or self._ahead > 0.005 else 0.0
             )
         self._began = -math.inf
 
     def _turn(self, seconds: float) -> None:
         """Sound, positions and what comes in, once; waits for that at most so long."""
         now = time.monotonic()
-        self._move(now)
+        self.playhead.turn(now)
         if self._sounding is not None:
             try:
                 self._sounding.pump(now)
@@ -274,45 +245,25 @@ class LiveStage:
         except DescantError as error:
             self._report(Notice(str(error)))
 
-    def _move(self, now: float) -> None:
-        """See to loops, and to the ends of what is recorded."""
-        leg, place = self.timeline.last, self.timeline.place(now)
-        self.timeline.forget(now - 1.0)
-        if leg.speed == 0:
-            return
-        begins, ends = self._loop or (0.0, self._end + (self._tail if self._over else math.inf))
-        if leg.speed > 0 and place >= ends:
-            at = leg.when(ends)
-            if self._loop:
-                self.timeline.move(at, leg.speed, begins, live=False)
-            else:
-                self._hold(at)
-        elif leg.speed < 0 and place <= begins:
-            at = leg.when(begins)
-            if self._loop:
-                self.timeline.move(at, leg.speed, ends, live=False)
-            else:
-                self._hold(at, begins)
-
     def tell(self, now: float) -> None:
         """Report the position."""
         self._told = now
-        seconds = min(max(self.timeline.place(now - DELAY), 0.0), self._end)
+        head = self.playhead
+        seconds = min(max(head.place(now - DELAY), 0.0), head.end)
         unfolding, tempi = self.unfolding, self.unfolding.tempi
         if not tempi.pulses:
             return
         beat = float(tempi.beats(seconds))
-        leg, _ = self.timeline.leg(now - DELAY)
-        loop = self._loop and (float(tempi.beats(self._loop[0])), float(tempi.beats(self._loop[1])))
+        loop = head.loop and (float(tempi.beats(head.loop[0])), float(tempi.beats(head.loop[1])))
         self._report(
             Position(
-                mode="paused" if leg.speed == 0 and not leg.sounds else "live" if leg.live else "recorded",
+                mode=head.mode(now - DELAY),
                 beat=beat,
                 seconds=seconds,
-                end=float(tempi.beats(self._end)),
-                bar=int((beat + _SLACK) // self._piece.metre.beats) + 1,
+                end=float(tempi.beats(head.end)),
+                bar=int((beat + SLACK) // self._piece.metre.beats) + 1,
                 tempo=tempi.tempo(beat),
-                speed=self._speed,
+                speed=head.speed,
                 section=unfolding.section(seconds),
                 ticks={part: unfolding.tick(part, seconds) for part in self.channels},
                 loop=loop,
@@ -324,22 +275,22 @@ class LiveStage:
     def _take(self, command: Command) -> None:
         now = time.monotonic()
         if isinstance(command, Play):
-            self._play(now)
+            self.playhead.play(now)
         elif isinstance(command, Pause):
-            self._hold(now)
+            self.playhead.hold(now)
         elif isinstance(command, Step):
             self._step(now)
         elif isinstance(command, Stop | Begin):
             if isinstance(command, Begin):
                 self.next = command
-            if not self._over:
+            if not self.playhead.over:
                 self._stopping, self._target = self.unfolding.number, None
         elif isinstance(command, Speed):
-            self._set_speed(now, command.factor)
+            self.playhead.set_speed(now, command.factor)
         elif isinstance(command, Seek):
-            self._seek(now, float(self.unfolding.tempi.seconds(max(command.beat, 0.0))))
+            self.playhead.seek(now, float(self.unfolding.tempi.seconds(max(command.beat, 0.0))))
         elif isinstance(command, Loop):
-            self._set_loop(now, command.beats)
+            self.playhead.set_loop(now, command.beats)
         elif isinstance(command, Set):
             self._set(command)
         elif isinstance(command, Send):
@@ -350,35 +301,14 @@ class LiveStage:
             self._use(command.address)
         self.tell(now)
 
-    def _play(self, now: float) -> None:
-        place = self.timeline.place(now)
-        if self._over and self._speed > 0 and self._loop is None and place >= self._end - 1e-3:
-            place = 0.0
-        elif self._speed < 0 and place <= 0:
-            self._speed = -self._speed
-        self._playing = True
-        live = self._loop is None and self._speed > 0 and not self._over and place >= self._end - 2 * GRAIN
-        self.timeline.move(now, self._speed, place, live=live)
-
-    def _hold(self, now: float, place: float | None = None) -> None:
-        self._playing = False
-        self.timeline.move(now, 0.0, place, sounds=False)
-
     def _step(self, now: float) -> None:
         stretch = self._stretch
-        if self._over or stretch is None:
+        if self.playhead.over or stretch is None:
             raise DescantError("the performance is over: there is no tick to make; seek, or begin another")
-        tick, place = self._next_tick(stretch), self.timeline.place(now)
+        tick = self._next_tick(stretch)
         begins, ends = (float(s) for s in stretch.tempi.seconds([stretch.beat, tick]))
-        holds = self.timeline.last.place if self.timeline.last.speed == 0 else place
-        self._playing = False
-        if holds < stretch.seconds - 2 * GRAIN:  # among recorded ticks: as much further
-            ends = holds + ends - begins
-            self.timeline.move(now, 1.0, live=False)
-        else:
+        if self.playhead.step(now, begins, ends):
             self._target = tick
-            self.timeline.move(now, 1.0)
-        self.timeline.move(now + ends - place, 0.0, ends, sounds=False)
 
     def _next_tick(self, stretch: Stretch) -> float:
         """The beat up to which the slowest part makes its next tick."""
@@ -389,40 +319,9 @@ class LiveStage:
             if name not in span.section.warp and made < part.ticks:
                 beat = beat_of(part, tempi, span.beats[0], span.clocks[name], made + 1)
                 rate = part.rate if part.rate is not None else (part.per_beat or 1) * tempi.tempo(stretch.beat) / 60
-                if beat > stretch.beat + _SLACK:
+                if beat > stretch.beat + SLACK:
                     ends.append((rate, beat))
         return min(ends)[1] if ends else stretch.beat + 1.0
-
-    def _set_speed(self, now: float, factor: float) -> None:
-        if not 0.25 <= abs(factor) <= 4:
-            raise DescantError(f"speed = {factor:g}: allowed are 0.25 to 4, and -4 to -0.25 for what is recorded")
-        self._speed = factor
-        if self._playing:
-            self._play(now)
-
-    def _seek(self, now: float, place: float) -> None:
-        place = min(place, self._end)
-        if self._playing:
-            live = place >= self._end - 1e-3 and self._speed > 0 and self._loop is None and not self._over
-            self.timeline.move(now, self._speed, place, live=live)
-        else:
-            self.timeline.move(now, 0.0, place, sounds=False)
-
-    def _set_loop(self, now: float, beats: tuple[float, float] | None) -> None:
-        if beats is None:
-            self._loop = None
-            return
-        begins, ends = (float(s) for s in self.unfolding.tempi.seconds(beats))
-        if not 0 <= begins < min(ends, self._end):
-            raise DescantError(
-                f"loop {beats[0]:g} to {beats[1]:g}: allowed are two beats that rise, of what is recorded"
-            )
-        self._loop = begins, min(ends, self._end)
-        place = self.timeline.place(now)
-        if not begins <= place < self._loop[1]:
-            self._seek(now, begins)
-        elif self._playing:
-            self.timeline.move(now, self._speed, live=False)
 
     def _set(self, command: Set) -> None:
         if command.part not in self._performances:
@@ -469,7 +368,7 @@ class LiveStage:
 
         try:
             player = self._player(self._score)
-            self._sounding = Sounding(EngineLink(address), self.timeline, player, self._deck)
+            self._sounding = Sounding(EngineLink(address), self.playhead, player, self._deck)
         except DescantError as error:
             self._report(Notice(f"no sound: {error}"))
 
@@ -486,13 +385,12 @@ class LiveStage:
     def _rescore(self, command: Rescore) -> None:
         """Another score: heard, and noted, at its time; while it holds or plays what is recorded, at once."""
         player, stretch = self._player(command.score), self._stretch
-        live = self._playing and self.timeline.last.live and not self._over
-        if stretch is None or not live or command.when == "now":
-            self._pending, self._unnoted = None, None if self._over else command.score
+        if stretch is None or not self.playhead.plays_live or command.when == "now":
+            self._pending, self._unnoted = None, None if self.playhead.over else command.score
             self._rescored(command.score, self._beat, player)
             return
         begun, line = stretch.span.beats[0], self._piece.metre.beats if command.when == "bar" else 1
-        beat = begun + math.ceil((stretch.beat - begun) / line - _SLACK) * line
+        beat = begun + math.ceil((stretch.beat - begun) / line - SLACK) * line
         self._pending = command.score, min(beat, stretch.span.beats[1]), player
 
     def _rescored(
