@@ -133,9 +133,9 @@ class Run:
         return self.form().spans[-1].seconds[1]
 
     def last(self, bars: int) -> tuple[float, float]:
-        """Seconds from a bar line on to the live end: so many bars, the one that has begun among them."""
+        """Seconds from a bar line on to the live end: so many whole bars, and what has begun of the next one."""
         bar = self._parsed.metre.beats
-        first = max(math.ceil(self.end / bar - _SLACK) - bars, 0) * bar
+        first = max(math.floor(self.end / bar + _SLACK) - bars, 0) * bar
         start, end = self.form().tempi.seconds([first, self.end]).tolist()
         return start, end
 

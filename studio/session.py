@@ -298,7 +298,7 @@ class Session:
                 self._send(Stop())
 
     def keep_last(self, bars: int = 16) -> None:
-        """Keep the last bars alone, from a bar line on, as a take whose parent is the one that is performed."""
+        """Keep the last whole bars, and what has begun of the next, as a take whose parent is the one performed."""
         if bars < 1:
             raise DescantError(f"bars = {bars}: allowed are whole numbers from 1 on")
         with self._lock:

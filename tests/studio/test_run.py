@@ -102,7 +102,7 @@ def test_what_was_given_is_told_up_to_a_tick_and_gives_the_state_there() -> None
 
 def test_the_last_bars_begin_on_a_bar_line() -> None:
     run, _ = performed("bent")
-    for end, bars, first in ((13.0, 2, 8), (12.0, 2, 4), (13.0, 99, 0), (0.5, 1, 0)):
+    for end, bars, first in ((13.0, 2, 4), (12.0, 2, 4), (13.0, 99, 0), (0.5, 1, 0)):
         run.position = Position("live", end, 0.0, end, 1, 60.0, 1.0, "", {})
         start, stop = run.last(bars)
         tempi = run.form().tempi

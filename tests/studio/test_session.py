@@ -274,7 +274,7 @@ def test_kept_takes_have_their_sound(session: Session, said: Said, path: Path, h
     assert (parent, relation) == (whole.id, "last bars")
     assert tick is not None
     assert tick % 20 == 0  # a bar of four beats is twenty ticks
-    assert 20 < part.ticks <= 40
+    assert 40 <= part.ticks < 60
     with Archive.open(home / "archive.db") as archive:
         a, b = (archive.frames(t.id, ["loss"]).arrays["loss"] for t in (whole, part))
         np.testing.assert_array_equal(a[tick : tick + len(b)], b)
