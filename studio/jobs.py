@@ -5,9 +5,10 @@ from __future__ import annotations
 import multiprocessing
 import os
 import shutil
+import sys
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, redirect_stderr, suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -107,7 +108,9 @@ class Running:
         self._pipe, theirs = context.Pipe()
         # Not a daemon: rendering has processes of its own, which daemons may not have.
         self._process = context.Process(target=_body, args=(place, job, theirs))
-        self._process.start()
+        # A screen has taken sys.stderr, and what multiprocessing starts first wants its file.
+        with redirect_stderr(sys.__stderr__):
+            self._process.start()
         theirs.close()
         self._over: Done | Failed | None = None
         self._cancelled = False

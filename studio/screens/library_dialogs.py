@@ -31,6 +31,8 @@ _FORMATS = {
 class Tick(Checkbox):
     """A box with a tick or nothing in it: no colour is needed to tell them apart."""
 
+    BUTTON_INNER = " "
+
     def watch_value(self) -> None:
         """Another sign."""
         self.BUTTON_INNER = "✓" if self.value else " "
@@ -99,7 +101,12 @@ class JobDialog(ModalScreen[Done | None]):
         self.say("")
         self.query_one("#progress").display = True
         self._tell(Progressed("begin", 0, 0))
-        self._work = await asyncio.to_thread(Running, self._place, job)
+        try:
+            self._work = await asyncio.to_thread(Running, self._place, job)
+        except (OSError, ValueError) as error:
+            self.query_one("#progress").display = False
+            self.say(f"no process can be started for it: {error}", bad=True)
+            return
 
         def told(progress: Progressed) -> None:
             self.app.call_from_thread(self._tell, progress)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import shutil
+import subprocess
+import sys
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from itertools import pairwise
@@ -16,7 +18,7 @@ import soundfile
 from textual.app import App
 from textual.containers import VerticalScroll
 from textual.pilot import Pilot
-from textual.widgets import Button, Checkbox, Input, TextArea
+from textual.widgets import Button, Checkbox, Input, ProgressBar, TextArea
 
 from db.archive import Archive
 from pieces.signals import DescantError
@@ -304,7 +306,7 @@ def test_exports_appear_when_they_are_complete(place, tmp_path):
         dialog = seen.app.screen
         assert isinstance(dialog, ExportDialog)
         assert "▐✓▌ wav" in seen.text("#format-wav")
-        assert "✓" not in seen.text("#format-csv")
+        assert "▐ ▌ csv" in seen.text("#format-csv")
         dialog.query_one("#format-csv", Checkbox).value = True
         dialog.query_one("#format-flac", Checkbox).value = True
         await seen.pilot.click("#go")
@@ -327,7 +329,8 @@ def test_an_export_is_cancelled_and_leaves_nothing(place, tmp_path):
         assert isinstance(dialog, ExportDialog)
         dialog.query_one("#format-mp4", Checkbox).value = True
         await seen.pilot.click("#go")
-        await seen.until(lambda: dialog.busy)
+        await seen.until(lambda: "film" in seen.text("#stage"), 60)
+        await seen.until(lambda: (dialog.query_one(ProgressBar).percentage or 0) > 0)
         await seen.pilot.press("escape")
         await seen.until(lambda: not dialog.busy)
         assert "cancelled" in seen.text("#said")
@@ -563,6 +566,34 @@ def test_the_sound_of_a_live_take_is_made_when_somebody_wants_to_hear_it(place, 
         await seen.until(lambda: A in speaker.state().decks)
 
     visit(place, test, sound=speaker)
+
+
+def test_a_job_begins_under_a_screen_as_the_first_process_of_all(place, tmp_path):
+    """A screen's stderr has no file, for which multiprocessing asks when it starts anything for the first time."""
+    code = f"""
+import asyncio, sys
+from pathlib import Path
+from textual.app import App
+from studio.jobs import Done, Running, Stretch
+
+class Host(App):
+    def job(self):
+        job = Running({str(place)!r}, Stretch({take_id("first")!r}, Path({str(tmp_path / "a.wav")!r}), 0.0, 1.0))
+        return job.wait(lambda progress: None)
+
+async def main():
+    app = Host()
+    async with app.run_test():
+        assert sys.stderr.fileno() == -1
+        assert isinstance(await asyncio.to_thread(app.job), Done)
+
+if __name__ == "__main__":
+    asyncio.run(main())
+"""
+    (tmp_path / "first.py").write_text(code)
+    done = subprocess.run([sys.executable, str(tmp_path / "first.py")], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "a.wav").exists()
 
 
 def test_a_job_whose_process_dies_says_so(place, tmp_path):
