@@ -10,6 +10,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 from itertools import count
 from pathlib import Path
 from queue import SimpleQueue
@@ -106,7 +107,13 @@ class Console:
         deck = self._now.get(command.deck)
         if not isinstance(deck, PatchDeck) or command.voice not in deck.ringing:
             return  # its voice went with a change of score, or with panic
-        self._strikes.put(lambda: self._told(lambda: deck.strike(command.voice, command.values, command.at), tell))
+
+        def strike() -> None:
+            now = self._now.get(command.deck)  # another score may have taken over meanwhile
+            by = now if now is not None and command.voice in now.ringing else deck
+            by.strike(command.voice, command.values, command.at)
+
+        self._strikes.put(lambda: self._told(strike, tell))
 
     def _ticket(self, name: str) -> int:
         """A name is to mean something else: what it meant gets no more strikes, and is not built any more."""
@@ -232,6 +239,8 @@ class Console:
         for other in others:
             other.go(fade, alike)
             other.replaced = True
+            if isinstance(deck, PatchDeck) and isinstance(other, PatchDeck):
+                deck.inherit(other)
         deck.come(fade, deck.own * self._gains.get(deck.name, 1.0), alike)
         self._decks.append(deck)
         self._hear()
@@ -309,10 +318,7 @@ class Console:
 
     def make(self) -> None:
         """Everything that precedes the computing of a block. Nothing is raised."""
-        try:
-            self._make()
-        except Exception as error:
-            self._fault(error)
+        self._safely(self._make)
         self.start += self.block
 
     def _make(self) -> None:
@@ -320,20 +326,29 @@ class Console:
             return
         self._panicked()
         while self._todo:
-            self._todo.popleft()()
+            self._safely(self._todo.popleft())
         broken = [deck for deck in self._decks if deck.graph is not None and max(deck.graph.peak()) >= BOUND]
         if gone := [deck for deck in self._decks if deck.over] + broken:
             self._drop(gone)
         first = self._points.set(self.start * CONTROL_RATE / self.rate)
-        late = 0
-        for deck in self._decks:
-            if deck.graph is not None:
-                late |= deck.fill(self.start, first, self.ring)
-                deck.graph.level[:] = deck.level(self.block)
-        self._late += late
+        late = [self._safely(partial(self._fill, deck, first)) for deck in self._decks]
+        self._late += any(late)
         for deck in broken:
             self._tell(c.Refused(f"deck {deck.name}: not finite, or far too loud: it was stopped; load it again"))
         self._publish()
+
+    def _fill(self, deck: Deck, first: int) -> int:
+        if deck.graph is None:
+            return 0
+        deck.graph.level[:] = deck.level(self.block)
+        return deck.fill(self.start, first, self.ring)
+
+    def _safely(self, job: Callable[[], Any]) -> Any:
+        """What fails stops nothing else."""
+        try:
+            return job()
+        except Exception as error:
+            self._fault(error)
 
     def _publish(self) -> None:
         """Meters of the last block, and the clock of the next one."""

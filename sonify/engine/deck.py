@@ -195,6 +195,13 @@ class PatchDeck(Deck):
                 self._samples[voice] = read_sample(path)
         return self._samples.get(voice)
 
+    def inherit(self, other: PatchDeck) -> None:
+        """Take over the notes of what it replaces, those that ring and those to come, of the same instruments."""
+        for voice, ringing in self.ringing.items():
+            before = other.patch.voices.get(voice)
+            if before is not None and before.instrument == self.patch.voices[voice].instrument:
+                ringing.inherit(other.ringing[voice])
+
     def strike(self, voice: str, values: Mapping[str, float], at: float | None) -> None:
         """Compute a note and let it sound; not in the thread that makes blocks."""
         instrument = INSTRUMENTS[self.patch.voices[voice].instrument]

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -83,10 +83,10 @@ class Ringing:
         """Sound `samples` from a sample of the engine's time on; None, or what is past, is the next block's first."""
         self._coming.append(_Note(-1 if first is None else first, samples, pitch))
 
-    def clear(self) -> None:
-        """Forget all notes."""
-        self._coming.clear()
-        self._waiting, self._sounding = [], []
+    def inherit(self, other: Ringing) -> None:
+        """Sound what another one sounds and is to sound, too."""
+        self._sounding += [replace(note) for note in other._sounding]
+        self._waiting += [replace(note) for note in (*other._waiting, *list(other._coming))]
 
     def block(self, start: int, out: Floats) -> int:
         """Fill a block that begins at sample `start`; how many of its notes came too late for their time."""

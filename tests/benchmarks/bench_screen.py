@@ -142,7 +142,7 @@ def measured() -> None:
         screen.action_larger()
         screen.action_play()
         picture = screen.query_one(Picture)
-        while not picture.painted:
+        while screen.memory.trails["network"].end < 20:  # torch loads with the first tick
             await asyncio.sleep(0.05)
         await asyncio.sleep(WARM)
         painter = screen._painter.pid if screen._painter else 0

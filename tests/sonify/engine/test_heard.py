@@ -56,6 +56,28 @@ def test_notes_fall_on_their_samples_in_any_order(rig):
     np.testing.assert_allclose((onsets - onsets[0]) / RATE, gaps, atol=1.5 / RATE)
 
 
+def test_no_note_is_lost_when_another_score_takes_over(rig):
+    """Notes are sent ahead; some wait when the voice that they are for is replaced."""
+    r = rig()
+    performer = r.performer()
+    voices = {"a": struck(), "b": hum(300.0, 0.0)}
+    performer.play(voices)
+    r.record()
+    begin = performer.now() + 0.3
+    for i in range(20):
+        performer.strike("a", begin + 0.1 * i, decay=0.06)
+        if i % 4 == 3:
+            r.wait(begin + 0.1 * i - 0.25 - performer.now())
+            performer.play(voices, wait=False)
+    r.wait(begin + 2.2 - performer.now())
+    sound = np.abs(r.heard()[:, 0])
+    first = np.flatnonzero(sound > 1e-4)[0]
+    for i in range(20):
+        onset = first + round(0.1 * i * RATE)
+        assert sound[onset : onset + 480].max() > 0.05
+        assert sound[max(onset - 480, 0) : onset - 24].max(initial=0.0) < 0.01
+
+
 def test_a_key_sounds_in_the_next_blocks(rig):
     """A note without a time, against one whose time is known."""
     r = rig()
