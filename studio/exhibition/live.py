@@ -117,15 +117,15 @@ class LiveTurn(Turn):
     def draw(self, width: int, height: int) -> None:
         from studio.painter import Wish
 
-        place = self._known
-        if self._painter is None or place is None or min(width, height) < SMALLEST:
+        place, painter = self._known, self._painter
+        if painter is None or place is None or min(width, height) < SMALLEST:
             return
         passed = 0.0 if place.mode == "paused" else min(time.monotonic() - self._known_at, 1.0)
         ticks = {
             part: min(tick + passed * self._rates[part], max(self._made[part] - 1, 0) + 0.999)
             for part, tick in place.ticks.items()
         }
-        self._painter.draw(Wish(ticks, width, height, place.section, place.seconds + passed))
+        painter.draw(Wish(ticks, width, height, place.section, place.seconds + passed))
 
     def tick(self) -> None:
         from sonify.engine.commands import DeckGain
@@ -144,8 +144,9 @@ class LiveTurn(Turn):
 
     def close(self) -> None:
         self._performer.close()
-        if self._painter is not None:
-            self._painter.close()
+        painter, self._painter = self._painter, None
+        if painter is not None:
+            painter.close()
 
     def _begin(self, fade: float) -> None:
         from sonify.engine.commands import DeckGain
@@ -171,8 +172,8 @@ class LiveTurn(Turn):
                 self._there.set()
         elif isinstance(report, Made):
             self._made[report.part] = max(self._made[report.part], report.block.end_tick)
-            if self._painter is not None:
-                self._painter.add(report.part, report.block)
+            if (painter := self._painter) is not None:
+                painter.add(report.part, report.block)
         elif isinstance(report, Position):
             self._known, self._known_at = report, time.monotonic()
             if self._until is not None and report.mode == "paused" and report.end >= self._until - _NEAR:

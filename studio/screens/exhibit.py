@@ -79,9 +79,8 @@ class Exhibit(App[None]):
         self.exhibition = exhibition
         keys = keymap or Keymap({})
         self._panic = set(keys.keys("panic"))
-        self._hint = (
-            f"{' or '.join(keys.signs('panic'))}: silence · to leave hold q, press it three times quickly, or type {WORD}"
-        )
+        panic = " or ".join(keys.signs("panic"))
+        self._hint = f"{panic}: silence · to leave hold q, press it three times quickly, or type {WORD}"
         self._guard = Guard()
         self._alive: int | None = None
         self._hinted: float | None = None

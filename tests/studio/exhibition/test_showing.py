@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import sqlite3
+import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -141,6 +144,24 @@ def test_panic_silences_and_the_next_item_sounds(takes, home, tmp_path):
         assert not loud()
         until(lambda: showing.item == 1, 20)
         until(loud)
+
+
+def test_the_sound_comes_back_where_it_was_when_the_engine_is_killed(takes, home, tmp_path):
+    path = programme(tmp_path / "p.toml", [{"take": takes["high"]}])
+    with playing(path, home) as (showing, journal):
+        sound: Any = showing._house.sound
+
+        def loud() -> bool:
+            state = sound.state()
+            return state is not None and state.age < 0.1 and max(state.peak) > 0.01
+
+        until(loud)
+        until(lambda: (showing.position or 0) > 1.0)
+        first, at, before = sound.pid, time.monotonic(), showing.position or 0
+        os.kill(first, signal.SIGKILL)
+        until(lambda: sound.pid not in (None, first) and loud(), 10)
+        assert abs((showing.position or 0) - before - (time.monotonic() - at)) < 3.0
+        assert any("the sound engine ended" in line for line in journal.lines)
 
 
 @pytest.mark.parametrize(
