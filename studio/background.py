@@ -27,13 +27,7 @@ class Background:
         self._lock = threading.Lock()
         self._turn = threading.Lock()
         self._running: Running | None = None
-        self._waiting = 0
         self._closed = False
-
-    @property
-    def busy(self) -> int:
-        """Jobs that are not done."""
-        return self._waiting
 
     def mix(self, take_id: str) -> None:
         """Make the sound of a take."""
@@ -52,21 +46,17 @@ class Background:
                 self._running.cancel()
 
     def _begin(self, job: Job, then: Callable[[Done], None]) -> None:
-        with self._lock:
-            self._waiting += 1
         threading.Thread(target=self._work, args=(job, then), name="background", daemon=True).start()
 
     def _work(self, job: Job, then: Callable[[Done], None]) -> None:
         with self._turn:
             with self._lock:
                 if self._closed:
-                    self._waiting -= 1
                     return
                 self._running = Running(self._place, job)
             found = self._running.wait(_nobody)
             with self._lock:
                 self._running = None
-                self._waiting -= 1
         if isinstance(found, Done):
             then(found)
         elif found.reason:

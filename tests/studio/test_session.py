@@ -15,6 +15,7 @@ import pytest
 from db.archive import Archive, TakeRecord
 from pieces.signals import DescantError
 from studio.messages import Ended, Notice, Opened, Position, Rescored, Turned
+from studio.rendering import heard
 from studio.replay import verify
 from studio.reports import Crashed, Recording
 from studio.reports import History as Undoable
@@ -142,7 +143,7 @@ def test_whatever_is_performed_is_a_scratch_take_that_replays(
 def test_edits_are_heard_undone_and_redone(session: Session, said: Said, path: Path) -> None:
     playing(session, said, path)
 
-    def heard(gain: float, pan: float, act: Callable[[], object]) -> None:
+    def sounds(gain: float, pan: float, act: Callable[[], object]) -> None:
         at = len(said.all)
         act()
         found = said.wait(Rescored, since=at)
@@ -150,12 +151,12 @@ def test_edits_are_heard_undone_and_redone(session: Session, said: Said, path: P
         assert (voice["gain_db"], voice.get("pan", 0.0)) == (gain, pan)
         assert found.beat == pytest.approx(round(found.beat), abs=0.03)  # on a beat
 
-    heard(-12.0, 0.0, lambda: session.gain("tone", -12.0))
-    heard(-12.0, 0.5, lambda: session.edit("score.voices.tone.pan", 0.5))
-    heard(-12.0, 0.0, session.undo)
-    heard(-6.0, 0.0, session.undo)
-    heard(-12.0, 0.0, session.redo)
-    heard(-12.0, 0.5, lambda: session.jump(2))
+    sounds(-12.0, 0.0, lambda: session.gain("tone", -12.0))
+    sounds(-12.0, 0.5, lambda: session.edit("score.voices.tone.pan", 0.5))
+    sounds(-12.0, 0.0, session.undo)
+    sounds(-6.0, 0.0, session.undo)
+    sounds(-12.0, 0.0, session.redo)
+    sounds(-12.0, 0.5, lambda: session.jump(2))
     last = [r for r in said.all if isinstance(r, Undoable)][-1]
     assert (last.undo, last.redo) == ("tone pan = 0.5", None)
     assert session.unsaved.startswith("edits of quick.toml")
@@ -284,6 +285,19 @@ def test_kept_takes_have_their_sound(session: Session, said: Said, path: Path, h
         assert "mix" in [m.role for m in archive.media(whole.id)]
 
 
+def test_a_kept_take_whose_studio_was_closed_gets_its_sound_when_it_is_asked_for(
+    session: Session, said: Said, path: Path, home: Path
+) -> None:
+    playing(session, said, path)
+    session.keep()
+    stopped(session, said)
+    (take,) = archived(session, home)
+    assert (take.status, take.retention, take.render) == ("done", "kept", None)
+    with Archive.open(home / "archive.db") as archive:
+        assert heard(archive, take).stat().st_size > 100_000
+        assert archive.take(take.id).render is not None
+
+
 def test_a_discarded_take_is_gone(session: Session, said: Said, path: Path, home: Path) -> None:
     playing(session, said, path)
     session.discard()
@@ -330,8 +344,8 @@ def test_saves_of_the_file_are_heard_at_the_next_bar(session: Session, said: Sai
     assert session.file() == path
     at = len(said.all)
     path.write_text(PIECE.replace("-6.0", "-20.0"))
-    heard = said.wait(Rescored, lambda r: r.score["voices"]["tone"]["gain_db"] == -20.0, since=at)
-    assert heard.beat == pytest.approx(4 * round(heard.beat / 4), abs=0.03)
+    new = said.wait(Rescored, lambda r: r.score["voices"]["tone"]["gain_db"] == -20.0, since=at)
+    assert new.beat == pytest.approx(4 * round(new.beat / 4), abs=0.03)
     assert session.unsaved == ""
     at = len(said.all)
     path.write_text(PIECE.replace("-6.0", "-20.0").replace("targets = 10000", "targets = 10000, learning_rate = 0.02"))
