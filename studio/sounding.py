@@ -23,7 +23,7 @@ from studio.playhead import DELAY, Leg, Timeline
 #: The deck that a live performance plays on.
 DECK = "live"
 #: Seconds that are written ahead of what the engine plays now; seconds of a window at least, and points at most.
-LEAD, _LEAST, _MOST = 0.08, 0.02, 200
+LEAD, _LEAST, _MOST = 0.1, 0.02, 200
 #: Seconds by which the engine's clock may be elsewhere than thought before the sound follows it.
 _SLACK = 0.05
 #: Seconds before its time at which a change of score is sent.
@@ -87,7 +87,7 @@ class Sounding:
 
     def close(self) -> None:
         """Let go of the engine."""
-        self._link.send(Unload(DECK))
+        self._link.send(Unload(self._deck))
         self._link.close()
 
     def _follow(self, now: float) -> None:
@@ -103,7 +103,7 @@ class Sounding:
         if abs(self._drift) > 1.5 / CONTROL_RATE:
             step = 1 if self._drift > 0 else -1
             if self._is_loaded and self._held is not None:
-                self._link.write(DECK, self._point, self._held[:, None])
+                self._link.write(self._deck, self._point, self._held[:, None])
             self._point += step
             self._offset += step / CONTROL_RATE
             self._drift -= step / CONTROL_RATE
