@@ -126,8 +126,8 @@ class Studio(App[None]):
             self.reports.append(Notice(str(error)))
         else:
             self.model = model
-            self._open(self._wanted)
             model.look_back()
+            self._open(self._wanted)
         found = items()
         self.call_from_thread(lambda: self.screen_stack[1].query_one(Shelf).fill(found))
 
@@ -209,8 +209,7 @@ class Studio(App[None]):
     def action_jump(self) -> None:
         from studio.screens.jump import Jump
 
-        jump = Jump(self.screen)
-        self.push_screen(jump, jump.goto)
+        self.push_screen(Jump(self.screen))
 
     def action_panic(self) -> None:
         if self.model is not None:

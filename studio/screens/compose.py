@@ -248,7 +248,7 @@ class Compose(Deeds):
         named = f"  {title} ({model.name})" if model and title and title != model.name else f"  {title}"
         status = "   ".join(word for word in self._status.values() if word)
         line = Content.assemble(("Descant", "bold $accent"), (named, "bold"), f"   {status}" if status else "")
-        self.query_one("#head", Static).update(line)
+        self.query_one("#head", Static).update(line, layout=False)
 
     def set_status(self, **words: str) -> None:
         """Change what stands at the top beside the title."""
@@ -259,12 +259,12 @@ class Compose(Deeds):
         """The line at the bottom: keys of what has the focus, then those of everywhere; each can be clicked."""
         shown = [(a, self.studio.keymap.sign(a.id).replace("[", "\\[")) for a in self.studio.shown_actions()]
         parts = [f"[@click=app.do('{a.id}')][b $text]{sign}[/] {a.label}[/]" for a, sign in shown if sign]
-        self.query_one("#keys", Static).update(Content.from_markup("  ".join(parts)))
+        self.query_one("#keys", Static).update(Content.from_markup("  ".join(parts)), layout=False)
 
     def say(self, line: str) -> None:
         """A notice."""
         notice = self.query_one("#notice", Static)
-        notice.update(" ".join(line.split()))
+        notice.update(" ".join(line.split()), layout=False)
         notice.add_class("-new")
         self._said_at = self.memory.now()
 

@@ -14,7 +14,7 @@ from studio.screens.voices import Row
 LETTERS = "asdfghjklqwertyuiopzxcvbnm"
 
 
-class Jump(ModalScreen[str]):
+class Jump(ModalScreen[None]):
     """Letters over what lies below; any other key leaves.
 
     Parameters
@@ -45,7 +45,7 @@ class Jump(ModalScreen[str]):
         event.stop()
         event.prevent_default()
         if self._left:  # a fast hand: the key is for what was jumped to
-            self.app.call_later(self.app.simulate_key, event.key)
+            self.app.call_later(self.app.post_message, events.Key(event.key, event.character))
         else:
             self._leave(event.key)
 
@@ -55,12 +55,9 @@ class Jump(ModalScreen[str]):
 
     def _leave(self, key: str) -> None:
         self._left = True
-        self.dismiss(key)
-
-    def goto(self, key: str | None) -> None:
-        """Give the focus to what a letter stands on."""
-        if (target := self._targets.get(key or "")) is not None:
+        if (target := self._targets.get(key)) is not None:
             self._below.set_focus(target)
+        self.dismiss(None)
 
 
 def reachable(screen: Screen[object]) -> list[Widget]:

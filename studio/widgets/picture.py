@@ -35,6 +35,20 @@ def depth_of(app: App[object]) -> Depth:
     return _DEPTHS[app.console.color_system]
 
 
+class _Forgetful:
+    """A cache that keeps nothing."""
+
+    def get(self, key: object) -> None:
+        return None
+
+    def __setitem__(self, key: object, value: object) -> None:
+        pass
+
+
+_FORGETFUL = _Forgetful()
+_CACHES = tuple(slot for slot in Strip.__slots__ if slot.endswith("_cache") and slot != "_render_cache")
+
+
 class ReadyStrip(Strip):
     """A strip with its terminal text ready; its segments are made when something asks for them.
 
@@ -44,11 +58,14 @@ class ReadyStrip(Strip):
     __slots__ = ("_given", "_make", "_ready")
 
     def __init__(self, text: str, cells: int, make: Callable[[], list[Segment]]) -> None:
+        # Not the parent's constructor: it makes eight caches, and a row of a live picture is seen once.
         self._make = make
         self._ready = text
         self._given: list[Segment] | None = None
-        super().__init__([], cells)
-        self._given = None
+        self._cell_length = cells
+        self._cell_count = self._link_ids = self._render_cache = None
+        for name in _CACHES:
+            setattr(self, name, _FORGETFUL)
 
     @property
     def _segments(self) -> list[Segment]:

@@ -90,7 +90,7 @@ class Transport(Horizontal):
         text = _markup(place, narrow)
         if text != self._text:
             self._text = text
-            self.query_one("#place", Static).update(Content.from_markup(text, section=place.section))
+            self.query_one("#place", Static).update(Content.from_markup(text, section=place.section), layout=False)
         sound = place.sound + (f" · {place.underruns} underruns" if place.underruns else "")
         if sound != self._sound:
             self._sound = sound
