@@ -370,7 +370,12 @@ def _changed(loaded: c.LoadFile, command: c.Hold | c.Seek | c.Loop) -> c.LoadFil
 
 def _spawned(setup: Setup) -> subprocess.Popen[bytes]:
     """The engine's process: a plain one, since multiprocessing's would first import what the studio began with."""
-    code = f"import sys; sys.path = {sys.path!r}; from sonify.engine.process import *; engine({setup!r})"
+    code = (
+        "import contextlib, os, sys\n"
+        "with contextlib.suppress(OSError): os.setpriority(os.PRIO_PROCESS, 0, -10)\n"  # where that is allowed
+        f"sys.path = {sys.path!r}\n"
+        f"from sonify.engine.process import *; engine({setup!r})"
+    )
     nowhere = subprocess.DEVNULL
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
     return subprocess.Popen(

@@ -201,7 +201,7 @@ class Hello:
 
 @dataclass(frozen=True)
 class Ready:
-    """A deck's patch or file sounds from now on."""
+    """A deck's patch or file sounds, and its notes can be computed at once."""
 
     deck: str
 

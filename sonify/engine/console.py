@@ -127,8 +127,9 @@ class Console:
         self._now[command.deck] = deck
 
         def load() -> None:
-            deck.prepare()
             self._load(deck, ticket, command.fade, tell)
+            deck.prepare()  # which may take long, and drones need not wait for it
+            self._later(lambda: self._ready(deck, tell))
 
         self._builds.put(lambda: self._told(load, tell))
 
@@ -148,6 +149,7 @@ class Console:
             if command.paused:
                 deck.hold = Ramp(0.0)
             self._load(deck, ticket, command.fade, tell)
+            self._later(lambda: self._ready(deck, tell))
 
         self._builds.put(lambda: self._told(load, tell))
 
@@ -244,7 +246,10 @@ class Console:
         deck.come(fade, deck.own * self._gains.get(deck.name, 1.0), alike)
         self._decks.append(deck)
         self._hear()
-        tell(c.Ready(deck.name))
+
+    def _ready(self, deck: Deck, tell: Tell) -> None:
+        if deck in self._decks:
+            tell(c.Ready(deck.name))
 
     def _unload(self, name: str, fade: float) -> None:
         for deck in self._decks:

@@ -90,8 +90,6 @@ def engine(setup: Setup) -> None:
     sys.setswitchinterval(_SWITCH)
     os.environ["PYO_GUI_WX"] = "0"
     os.environ["JACK_NO_START_SERVER"] = "1"
-    with contextlib.suppress(OSError):
-        os.setpriority(os.PRIO_PROCESS, 0, -10)  # where it is allowed
     import pyo64  # noqa: F401
 
     from sonify.engine.console import Console

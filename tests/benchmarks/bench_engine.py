@@ -65,7 +65,7 @@ def _jack(folder: Path) -> Iterator[Path]:
     monitor = folder / "jack_monitor"
     source = Path(__file__).with_name("jack_monitor.c")
     subprocess.run(["gcc", "-O2", "-o", monitor, source, "-ljack", "-lm"], check=True)
-    name = f"descant-bench-{os.getpid()}"
+    name = "descant-bench"
     os.environ |= {"JACK_DEFAULT_SERVER": name, "JACK_NO_AUDIO_RESERVATION": "1", "JACK_NO_START_SERVER": "1"}
     kind = ["-R", "-P", "70"] if os.geteuid() == 0 else ["-r"]
     server = subprocess.Popen(
@@ -75,6 +75,7 @@ def _jack(folder: Path) -> Iterator[Path]:
     )
     try:
         time.sleep(1.0)
+        assert server.poll() is None, "jackd does not start"
         yield monitor
     finally:
         server.terminate()
@@ -102,10 +103,12 @@ class Piece:
     def __init__(self, address: str) -> None:
         from sonify.desk import Desk, VoiceLanes
         from sonify.engine.client import EngineLink
+        from sonify.engine.commands import Ready
         from sonify.engine.lines import Lines
         from sonify.engine.ring import point
 
-        self.link = EngineLink(address)
+        self.answers: list[object] = []
+        self.link = EngineLink(address, self.answers.append)
         assert self.link.wait(20)
         ends = np.linspace(0.0, 1.0, 129)
         probe = {
@@ -132,7 +135,7 @@ class Piece:
         self.load()
         self._thread = threading.Thread(target=self._write, daemon=True)
         self._thread.start()
-        while "live" not in self.link.ring.state().decks:
+        while Ready("live") not in self.answers:
             time.sleep(0.01)
 
     def load(self) -> None:

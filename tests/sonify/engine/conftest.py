@@ -179,7 +179,8 @@ def jackd():
 
     if shutil.which("jackd") is None:
         pytest.skip("jackd is not installed")
-    name = f"descant-{os.getpid()}"
+    # One name for all runs: of servers that are killed JACK remembers eight, and then starts no other.
+    name = f"descant-test-{os.environ.get('PYTEST_XDIST_WORKER', 'only')}"
     before = {k: os.environ.get(k) for k in ("JACK_DEFAULT_SERVER", "JACK_NO_AUDIO_RESERVATION")}
     os.environ["JACK_DEFAULT_SERVER"], os.environ["JACK_NO_AUDIO_RESERVATION"] = name, "1"
     running: list[subprocess.Popen] = []
@@ -191,7 +192,7 @@ def jackd():
 
     yield start
     for process in running:
-        process.kill()
+        process.terminate()
         process.wait()
     for key, value in before.items():
         os.environ.pop(key) if value is None else os.environ.__setitem__(key, value)
