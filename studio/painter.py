@@ -36,10 +36,12 @@ MEMORY = 256 * 2**20
 
 @dataclass(frozen=True)
 class Canvas:
-    """What is to be drawn from now on: a piece's picture (as plain data), the rate of every part, its videos' files."""
+    """What is to be drawn from now on: a piece's picture (as plain data), and of every part its rate, its channels
+    (where they are known: then a view that misses one says so) and the file of its video."""
 
     picture: Mapping[str, Any]
     rates: Mapping[str, float]
+    channels: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     videos: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -262,16 +264,22 @@ class _Easel:
         self._rolls = {part: _Roll(rate) for part, rate in canvas.rates.items()}
         self._prepared: dict[int, tuple[tuple[int, int], Any]] = {}
         self._videos: dict[str, Moving] = {}
-        self._paths = canvas.videos
+        self._paths, self._channels = canvas.videos, canvas.channels
         self.needs = self._find_needs()
 
     def _find_needs(self) -> dict[str, tuple[str, ...] | None]:
         """What each part is to send; nothing of a part that is not drawn, None for all of it."""
         from studio.pictures.draw import find_view
+        from studio.pictures.view import PictureError
 
         found: dict[str, tuple[str, ...] | None] = dict.fromkeys(self._rolls, ())
         for tile, part in zip(self._tiles, self._parts, strict=True):
             known, more = found[part], find_view(tile.view).needs
+            for channel in more:
+                if channel not in self._channels.get(part, more):
+                    raise PictureError(
+                        f"view {tile.view!r} needs channel {channel!r}, which {part} has not: use 'plots'"
+                    )
             found[part] = None if known is None or not more or tile.ground else (*known, *more)
             if tile.ground:
                 found |= dict.fromkeys([tile.ground.video, *([tile.ground.notes] if tile.ground.notes else [])])

@@ -234,7 +234,9 @@ class Compose(Deeds):
             self._painter = Painter(self._painted, lambda line: self.studio.reports.append(Notice(line)))
         parts = piece.get("parts", {})
         films = {n: p["inputs"]["video"] for n, p in parts.items() if "video" in p.get("inputs", {})}
-        self._painter.open(Canvas(piece.get("picture", {}), self._rates, films))
+        opened = self.memory.opened.channels if self.memory.opened else {}
+        names = {part: tuple(c.name for c in channels) for part, channels in opened.items()}
+        self._painter.open(Canvas(piece.get("picture", {}), self._rates, names, films))
 
     def _painted(self, picture: Pixels) -> None:
         self._picture = picture  # the newest only: one that was not shown in time is dropped

@@ -81,7 +81,7 @@ def test_frames_that_nobody_looks_at_do_not_pile_up(painter, knots):
 
 def test_a_view_that_cannot_be_drawn_is_one_line(painter, knots):
     _, part, block = knots
-    painter.open(Canvas({"view": "layers"}, {part: 50.0}))
+    painter.open(Canvas({"view": "layers"}, {part: 50.0}, {part: tuple(block.arrays)}))
     painter.add(part, block)
     painter.draw(Wish({part: 10.0}, 32, 32))
     painter.draw(Wish({part: 11.0}, 32, 32))
