@@ -1,8 +1,8 @@
 """Unfolding: the arrangement of a performance while it is made, in the time of its piece.
 
 `pieces.arrange` lays out what was recorded, of which it knows the end; here everything up to a moment is known, and
-what is open (where a section ends, when a part is over) is taken to last as long as it can. What was laid out stays: so a
-window of the past is what `arrange` would make of it, unless that looks ahead.
+what is open (where a section ends, when a part is over) is taken to last as long as it can. What was laid out stays: so
+a window of the past is what `arrange` would make of it, unless that looks ahead.
 """
 
 from __future__ import annotations

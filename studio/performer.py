@@ -174,9 +174,10 @@ class _House:
     """Where one performance after the other takes place."""
 
     def __init__(self, wire: Wire) -> None:
-        from studio import stage
+        # What every performance needs is loaded before the first is asked for; what a source needs, by the source.
+        from studio import compose, plan, sounding, stage  # noqa: F401
 
-        self._wire, self._stages = wire, stage
+        self._wire, self._stages, self._links = wire, stage, sounding.Links()
         self._commands: queue.SimpleQueue[Command] = queue.SimpleQueue()
         self._stage: LiveStage | None = None
 
@@ -232,7 +233,8 @@ class _House:
         performances = conductor.performances
         channels = {name: performance.source.channels for name, performance in performances.items()}
         check_channels(begin.name, planned.piece, planned.score, channels)
-        self._stage = stage = self._stages.LiveStage(begin, planned, performances, self._commands, self._say)
+        live = self._stages.LiveStage
+        self._stage = stage = live(begin, planned, performances, self._commands, self._say, self._links)
         controls = {name: tuple(performance.source.controls) for name, performance in performances.items()}
         values = {name: dict(performance.controls) for name, performance in performances.items()}
         self._say(Opened(stage.channels, controls, values))

@@ -20,11 +20,11 @@ from studio.messages import Mode
 #: Seconds of a performance that are performed at once.
 GRAIN = 0.025
 #: Seconds by which ticks may be late before the performance waits for them: what is made then is still heard in time.
-LATE = 0.03
+LATE = 0.1
 #: Beats and seconds that are none.
 SLACK = 1e-6
 #: Seconds after which what is played is heard.
-DELAY = 0.12
+DELAY = 0.14
 #: Seconds in which sound comes and goes where the playhead jumps or stops.
 FADE = 0.012
 

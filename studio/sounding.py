@@ -30,6 +30,22 @@ _SLACK = 0.05
 _EARLY = 0.025
 
 
+class Links:
+    """The way to the engine, kept from one performance to the next."""
+
+    def __init__(self) -> None:
+        self._link: tuple[str, EngineLink] | None = None
+
+    def to(self, address: str) -> EngineLink:
+        """The link to an engine; `RingError` where none is there."""
+        if self._link is None or self._link[0] != address:
+            if self._link is not None:
+                self._link[1].close()
+            self._link = None
+            self._link = address, EngineLink(address)
+        return self._link[1]
+
+
 class Player:
     """A score that can be played: its feed and the slots that follow it."""
 
@@ -86,9 +102,8 @@ class Sounding:
             self._link.send(Strike(self._deck, voice, note.values))
 
     def close(self) -> None:
-        """Let go of the engine."""
+        """Be silent; the link stays, so that what is played next does not overtake this."""
         self._link.send(Unload(self._deck))
-        self._link.close()
 
     def _follow(self, now: float) -> None:
         """Keep to the engine's clock."""

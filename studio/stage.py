@@ -40,7 +40,7 @@ from studio.playhead import DELAY, GRAIN, LATE, SLACK, Playhead
 
 if TYPE_CHECKING:
     from studio.conductor import Conductor
-    from studio.sounding import Player, Sounding
+    from studio.sounding import Links, Player, Sounding
 
 #: Longest time, in seconds, by which ticks of a slow source are made ahead of their own.
 _AHEAD = 0.5
@@ -63,6 +63,8 @@ class LiveStage:
     commands : queue of Command
     report : callable
         Told what happens; must not wait.
+    links : Links
+        Ways to sound engines.
     """
 
     grain = math.inf
@@ -74,7 +76,9 @@ class LiveStage:
         performances: Mapping[str, Performance],
         commands: queue.SimpleQueue[Command],
         report: Callable[[Report], None],
+        links: Links,
     ) -> None:
+        self._links = links
         self._piece, self._commands, self._report = plan.piece, commands, report
         self._deck = begin.deck
         self._performances = performances
@@ -363,12 +367,11 @@ class LiveStage:
         self.close()
         if address is None:
             return
-        from sonify.engine.client import EngineLink
         from studio.sounding import Sounding
 
         try:
             player = self._player(self._score)
-            self._sounding = Sounding(EngineLink(address), self.playhead, player, self._deck)
+            self._sounding = Sounding(self._links.to(address), self.playhead, player, self._deck)
         except DescantError as error:
             self._report(Notice(f"no sound: {error}"))
 

@@ -34,7 +34,7 @@ from studio.messages import (
 )
 from tests.performing import TONE, Stage, again, piece
 
-BROKEN = '''
+BROKEN = """
 import os
 from pieces.signals import Channel, FrameBlock
 from pieces.source import Source
@@ -56,7 +56,7 @@ class Broken(Source):
         block = FrameBlock(self.tick, {"loss": np.zeros(n, "float32")})
         self.tick += n
         return block
-'''
+"""
 
 
 @pytest.fixture(scope="module")
@@ -134,7 +134,7 @@ def test_a_step_is_one_tick_of_the_slowest_part(stage):
     for _ in range(4):
         before = stage.ticks("slow")
         stage.send(Step())
-        stage.position(lambda p: p.mode == "paused" and p.ticks["slow"] == before)
+        stage.position(lambda p, before=before: p.mode == "paused" and p.ticks["slow"] == before)
         made.append((stage.ticks("slow"), stage.ticks("fit")))
     assert made == [(1, 8), (2, 16), (3, 24), (4, 32)]
 
@@ -157,9 +157,7 @@ def test_recorded_ticks_are_scrubbed_looped_and_played_backwards_while_the_sourc
     assert stage.position(lambda p: p.seconds < back.seconds - 0.5).ticks["fit"] < back.ticks["fit"] - 15
     stage.send(Speed(1.0), Loop((1.0, 2.0)))
     stage.position(lambda p: p.loop == pytest.approx((1.0, 2.0)))
-    seen = []
-    for _ in range(30):
-        seen.append(stage.position().beat)
+    seen = [stage.position().beat for _ in range(30)]
     assert min(seen[5:]) >= 1.0 - 1e-6
     assert max(seen[5:]) <= 2.0 + 1e-6
     assert (np.diff(seen[5:]) < -0.5).sum() >= 1, "it goes round"
@@ -226,7 +224,7 @@ def test_nonsense_is_said_and_it_goes_on(stage):
         (Speed(9), "allowed are 0.25 to 4"),
         (Loop((5000, 6000)), "of what is recorded"),
         (Rescore({"voices": {}}), "voices"),
-        (Rescore({"voices": {"a": {"instrument": "glide", "lanes": {"pitch": {"channel": "los", "range": [1, 2]}}}}}), ""),
+        (Rescore({"voices": {"a": {"instrument": "glide", "pan": {"channel": "los", "range": [0, 1]}}}}), "loss"),
     ]  # fmt: skip
     for number, (command, said) in enumerate(nonsense, 1):
         stage.send(command)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,11 +15,26 @@ import soundfile
 
 from sonify.engine.client import Engine
 from sonify.engine.commands import Record
-from studio.messages import Ended, Made, Notice, Pause, Play, Position, Rescore, Rescored, Seek, Send, Set, Speed, Stop
+from studio.messages import (
+    Ended,
+    Made,
+    Notice,
+    Pause,
+    Play,
+    Position,
+    Rescore,
+    Rescored,
+    Seek,
+    Send,
+    Set,
+    Speed,
+    Stop,
+    UseEngine,
+)
 from studio.playhead import DELAY
 from tests.performing import Stage, piece
 
-STAIRS = '''
+STAIRS = """
 import numpy as np
 from pieces.signals import Channel, Control, FrameBlock
 from pieces.source import Source
@@ -36,7 +53,7 @@ class Stairs(Source):
         self.tick += n
         x = (ticks // 20 % 5).astype("float64")
         return FrameBlock(int(ticks[0]), {"x": x, "turn": np.full(n, controls["level"], "float32")})
-'''
+"""
 #: Octaves: a stair is one.
 PITCH = {"channel": "x", "domain": "declared", "range": [110, 1760]}
 RATE = 48_000
@@ -133,7 +150,9 @@ def test_a_control_is_heard_and_so_is_a_score_at_its_beat(stage, engine, tmp_pat
     assert scored == pytest.approx(stage.of(Rescored)[0].beat / 2)
     for time_, polarity in ((scored - 0.2, 1), (scored + 0.2, -1)):
         stair = int(time_ * 2) % 5
-        assert hertz(heard, time_ - 0.05) == pytest.approx(110 * 2.0 ** (stair if polarity > 0 else 4 - stair), rel=0.01)
+        assert hertz(heard, time_ - 0.05) == pytest.approx(
+            110 * 2.0 ** (stair if polarity > 0 else 4 - stair), rel=0.01
+        )
 
 
 def test_a_pause_is_silent_and_backwards_goes_down_the_stairs(stage, engine, tmp_path):
@@ -146,7 +165,7 @@ def test_a_pause_is_silent_and_backwards_goes_down_the_stairs(stage, engine, tmp
     stage.position(lambda p: p.mode == "recorded" and p.seconds < 0.3)
     heard = listening.end()
     quiet = loud(heard) < -60
-    first = int(np.argmax(quiet))
+    first = 50 + int(np.argmax(quiet[50:]))  # after a second: it comes in softly
     last = first + int(np.argmin(quiet[first:]))
     assert (last - first) * 0.02 == pytest.approx(0.6, abs=0.25)
     stairs = [round(np.log2(hertz(heard, last * 0.02 + t, 0.08) / 110)) for t in np.arange(0.05, 1.9, 0.1)]
@@ -188,6 +207,35 @@ def test_scrubbing_is_heard_where_it_goes(stage, engine, tmp_path):
     assert hertz(heard, end - 0.15, 0.1) == pytest.approx(220, rel=0.01)
     assert sum(made.block.ticks for made in stage.of(Made)) > 80
     assert isinstance(stage.of(Position)[-1], Position)
+
+
+def test_it_sounds_on_when_the_engine_was_killed_or_another_one_is_used(stage, engine, tmp_path):
+    Listening(stage, engine, tmp_path)
+    stage.position(lambda p: p.seconds > 0.5)
+    os.kill(engine.pid, signal.SIGKILL)
+    stage.until(lambda: True)
+    sounds(engine)
+    stage.send(UseEngine(None))
+    stage.position(lambda p: p.seconds > 2.0)
+    silent = time.monotonic() + 10
+    while max(engine.state().peak) > 1e-3 and time.monotonic() < silent:
+        wait_until(0.02)
+    assert max(engine.state().peak) < 1e-3
+    stage.send(UseEngine(engine.address))
+    sounds(engine)
+    stage.send(Stop())
+    stage.until(lambda: stage.of(Ended))
+
+
+def sounds(engine: Engine) -> None:
+    """Wait until a new block of it is heard."""
+    begun, deadline = time.monotonic(), time.monotonic() + 20
+    while time.monotonic() < deadline:
+        state = engine.state()
+        if state is not None and state.monotonic > begun + 0.3 and max(state.peak) > 0.01:
+            return
+        wait_until(0.02)
+    raise AssertionError("no sound")
 
 
 def wait_until(seconds: float) -> None:
