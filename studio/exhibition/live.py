@@ -26,6 +26,10 @@ if TYPE_CHECKING:
 PATIENCE = 180.0
 #: dB of a piece of which there is no take: most pieces are rendered with about that.
 _GUESS = -9.0
+#: Beats that are performed before it begins.
+_BEFORE = 0.02
+#: Seconds after which it begins although the engine has not built what it plays.
+_WARMS = 10.0
 #: Linear gain at which a fade begins; beats and seconds that are none.
 _FAINT, _NEAR = 1e-3, 1e-3
 
@@ -50,6 +54,7 @@ class LiveTurn(Turn):
         self._deck = f"exhibit {number % 4}"
         self._gain = self._trim(house, item.piece, piece)
         self._tail = piece.master.tail
+        self._longest = None if item.longest is None else max(item.longest - at, 0.0) + self._tail
         self._rates = {part: piece.rate(part) for part in piece.parts}
         self._lock = threading.Lock()
         self._known: Position | None = None
@@ -57,15 +62,16 @@ class LiveTurn(Turn):
         self._made = dict.fromkeys(piece.parts, 0)
         self._opened, self._there = threading.Event(), threading.Event()
         self._ended_at: float | None = None
-        self._leaving: tuple[float, float] | None = None
+        self._leaves = False
+        self._warmed: float | None = None
         self._painter = self._open_painter(piece) if house.pictures else None
-        until = float(longest_form(piece).tempi.beats(at)) if at > 0 else None
-        self._until = until
+        # The first tick is made ahead of time: only then do sources load what they need.
+        self._until = max(float(longest_form(piece).tempi.beats(at)), _BEFORE)
         self._performer = Performer(self._hear)
         try:
             self._performer.start()
             data = piece.model_dump(mode="json")
-            begin = Begin(name, data, str(base), item.seed or 0, None, {}, until, paused=True, deck=self._deck)
+            begin = Begin(name, data, str(base), item.seed or 0, None, {}, self._until, paused=True, deck=self._deck)
             self._performer.send(begin)
             self._wait()
         except BaseException:
@@ -87,10 +93,8 @@ class LiveTurn(Turn):
                         house.loudness, measured["loudness"], measured["true_peak"], self._note, self.item.name
                     )
                     return float(measured["gain_db"]) + change
-        self._note(
-            f"{self.item.name}: how loud it is live nobody knows: descant compose {name}, once, lets it be known"
-        )
-        return _GUESS
+        self._note(f"{self.item.name}: nobody knows how loud it is live: descant compose {name}, once, tells it")
+        return _GUESS + gain(house.loudness, piece.master.loudness, None)
 
     def _open_painter(self, piece: Piece) -> Painter:
         from studio.painter import Canvas, Painter
@@ -98,7 +102,7 @@ class LiveTurn(Turn):
         self._picture: Pixels | None = None
         painter = Painter(self._painted, lambda line: self._note(f"{self.item.name}: {line}"))
         films = {n: str(p.inputs["video"]) for n, p in piece.parts.items() if "video" in p.inputs}
-        painter.open(Canvas(piece.picture.model_dump(mode="json"), self._rates, films))
+        painter.open(Canvas(piece.picture.model_dump(mode="json"), self._rates, videos=films))
         return painter
 
     def _wait(self) -> None:
@@ -109,6 +113,14 @@ class LiveTurn(Turn):
                 raise DescantError(f"its sources were not there after {PATIENCE:.0f} s")
             if self.failed:
                 raise DescantError(self.failed)
+
+    @property
+    def left(self) -> float | None:
+        """Seconds until it ends: a source may be slower than time, but nobody waits for it longer than was said."""
+        left = super().left
+        if self._longest is None or self.began is None or left is None:
+            return left
+        return min(left, self._longest - (time.monotonic() - self.began))
 
     @property
     def picture(self) -> Pixels | None:
@@ -133,13 +145,28 @@ class LiveTurn(Turn):
         now = time.monotonic()
         if self._ended_at is not None and now - self._ended_at >= self._tail:
             self.over = True
-        if self.began is not None and self._leaving is None and now - self.began <= self.fade + 0.2:
+        if self.began is not None and not self._leaves and now - self.began <= self.fade + 0.2:
             self._sound.send(DeckGain(self._deck, self._gain + _risen(self.weight(now))))
+
+    def warm(self) -> bool:
+        """Let the engine build what it plays, which may take seconds, unheard; whether that is done."""
+        from sonify.engine.commands import DeckGain
+
+        if self._warmed is None:
+            self._warmed = time.monotonic()
+            self._sound.send(DeckGain(self._deck, _risen(0.0)))
+            self._performer.send(UseEngine(self._address))
+        return self._is_loaded or self._address is None or time.monotonic() - self._warmed > _WARMS
+
+    @property
+    def _is_loaded(self) -> bool:
+        state = self._sound.state()
+        return state is not None and self._deck in state.decks
 
     def leave(self, fade: float) -> None:
         from sonify.engine.commands import Unload
 
-        self._leaving = (time.monotonic(), fade)
+        self._leaves = True
         self._sound.send(Unload(self._deck, fade))
 
     def close(self) -> None:
@@ -152,13 +179,16 @@ class LiveTurn(Turn):
         from sonify.engine.commands import DeckGain
 
         self._sound.send(DeckGain(self._deck, self._gain + _risen(0.0 if fade > _NEAR else 1.0)))
-        self._performer.send(UseEngine(self._address))
+        if not self._is_loaded:  # there was panic, or no time
+            self._performer.send(UseEngine(self._address))
         self._performer.send(Play())
 
     def _heard(self, now: float) -> float | None:
         place = self._known
-        if place is None or place.mode == "paused" or self._ended_at is not None:
+        if self._ended_at is not None:
             return None
+        if place is None or place.mode == "paused":
+            return self._place[0]
         return place.seconds + min(now - self._known_at, 1.0)
 
     def _painted(self, picture: Pixels) -> None:
@@ -168,15 +198,13 @@ class LiveTurn(Turn):
         """What the performer says, in its thread."""
         if isinstance(report, Opened):
             self._opened.set()
-            if self._until is None:
-                self._there.set()
         elif isinstance(report, Made):
             self._made[report.part] = max(self._made[report.part], report.block.end_tick)
             if (painter := self._painter) is not None:
                 painter.add(report.part, report.block)
         elif isinstance(report, Position):
             self._known, self._known_at = report, time.monotonic()
-            if self._until is not None and report.mode == "paused" and report.end >= self._until - _NEAR:
+            if report.mode == "paused" and report.end >= self._until - _NEAR:
                 self._there.set()
         elif isinstance(report, Notice):
             self._note(f"{self.item.name}: {report.text}")

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 #: Seconds between two looks at what is shown, and between two savings of the place.
 LOOK, SAVE = 0.05, 1.0
+#: Seconds before its time from which on an item is made ready to sound.
+WARM = 15.0
 #: Seconds in which the first item comes; and after which it is tried again where no item can be shown.
 _FIRST, AGAIN = 0.5, 30.0
 #: Seconds in which a label comes, and in which it fades away.
@@ -280,7 +282,9 @@ class Exhibition:
             return
         turn, before = coming.turn, self._now
         fade = min([self.programme.crossfade, *(t.duration / 2 for t in (turn, before) if t and t.duration)])
-        if before is not None and (before.left is None or before.left > fade):
+        left = 0.0 if before is None else before.left
+        warm = (left is None or left < fade + WARM) and turn.warm()
+        if left is None or left > fade or (before is None and not warm):
             return
         if before is None:
             fade = min(fade, _FIRST)

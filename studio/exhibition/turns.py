@@ -122,6 +122,10 @@ class Turn(ABC):
         self._place = (self._place[0], self.began)
         self._begin(fade)
 
+    def warm(self) -> bool:
+        """Called from some seconds before it begins on: whether all is ready to sound at once."""
+        return True
+
     def tick(self) -> None:
         """Called about 20 times a second while it is shown or leaves."""
 
