@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import os
 import platform
 import sys
@@ -65,6 +64,8 @@ def limited(count: int) -> Iterator[None]:
 
 def versions() -> dict[str, str]:
     """Versions of the libraries that a take depends on."""
+    import importlib.metadata
+
     return {name: importlib.metadata.version(name) for name in LIBRARIES}
 
 

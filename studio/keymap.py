@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pieces.signals import DescantError
-from pieces.source import nearest
 from studio.screens import library_actions
 
 #: Where an action can be done, and what the help calls that place.
@@ -190,6 +189,8 @@ def read_keymap(path: Path) -> tuple[Keymap, str]:
 
 
 def _parsed(path: Path) -> dict[str, tuple[str, ...]]:
+    from pieces.source import nearest
+
     raw = tomllib.loads(path.read_text(encoding="utf-8"))
     changed = {}
     for name, given in raw.items():

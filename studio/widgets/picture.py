@@ -103,7 +103,7 @@ class Picture(Widget):
     DEFAULT_CSS = "Picture { width: 1fr; height: 1fr; }"
     ALLOW_SELECT = False
 
-    def __init__(self, bits: int = 7, id: str | None = None) -> None:
+    def __init__(self, bits: int = 6, id: str | None = None) -> None:
         super().__init__(id=id)
         self._bits = bits
         self._pixels: Pixels | None = None
