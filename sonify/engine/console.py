@@ -56,7 +56,7 @@ class Console:
         self._todo: deque[Callable[[], None]] = deque()
         self._tickets = count(1)
         self._panic, self._epoch, self._closing = False, 0, 0
-        self._building = threading.Lock()
+        self._building, self._begun = threading.Lock(), threading.Event()
         self._names: list[Deck] = []
         self.backend: c.Backend = "silent"
         self.alive, self.underruns = True, 0
@@ -186,6 +186,7 @@ class Console:
 
     def _load(self, deck: Deck, ticket: int, fade: float, tell: Tell) -> None:
         """Build a deck and let it take over; unless a newer one has come for its name, or panic."""
+        self._begun.wait()
         if self._wanted.get(deck.name) == ticket:
             with self._building:
                 self._build(deck)
@@ -218,6 +219,7 @@ class Console:
             for deck in self._decks:
                 self._build(deck)
             self._hear()
+        self._begun.set()
 
     def close(self) -> None:
         """Finish a recording."""

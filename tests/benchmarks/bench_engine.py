@@ -257,10 +257,10 @@ def _order(folder: Path) -> Row:
     out = folder / "notes.wav"
     with _engine() as (engine, piece):
         engine.send(Record(out))  # type: ignore[attr-defined]
-        begin = piece.link.ring.now() + 1.0
+        begin = piece.link.ring.now() + 2.0
         for i in range(NOTES):
             at = begin + i * GAP
-            while piece.link.ring.now() < at - 0.3:
+            while piece.link.ring.now() < at - 1.5:  # a sender that is held up for a moment is not what is judged
                 time.sleep(0.01)
             values = {"pitch": 261.6256, "root": 261.6256, "level": 0.0, "start": 0.0, "length": 0.002, "reverse": 0.0}
             values |= {"attack": 2.0, "release": 2.0, "velocity": (1 + i % 50) / 60}
