@@ -56,6 +56,23 @@ def test_live_pieces_sound_as_loud_as_their_takes_and_crossfade(takes, home, pie
     assert not any("nobody knows" in line for line in journal.lines)
 
 
+def test_its_pictures_are_of_the_frames_as_they_come(takes, home, pieces):
+    path = programme(pieces / "p.toml", [{"piece": "high.toml"}])
+    with playing(path, home, pictures=True) as (showing, journal):
+        seen = []
+
+        def moved() -> bool:
+            picture = showing.draw(80, 48)
+            if picture is not None and (not seen or (picture != seen[-1]).any()):
+                seen.append(picture)
+            return len(seen) >= 5 and int(seen[-1].max()) > 100  # the first ones come out of the dark
+
+        until(moved, 60)
+        assert all(picture.shape == (48, 80, 3) for picture in seen)
+        assert int(seen[0].max()) < int(seen[-1].max())
+        assert not any("picture" in line for line in journal.lines)
+
+
 def test_a_live_piece_goes_on_where_it_was(takes, home, pieces):
     path = programme(pieces / "p.toml", [{"piece": "high.toml"}])
     with playing(path, home) as (showing, _):
