@@ -45,6 +45,7 @@ async def set_up(pilot):
     screen = app.composing
     screen.memory.now = lambda: 0.0
     screen.query_one(Shelf).fill(ITEMS)
+    screen.query_one("#items").highlighted = 1
     (part, trail), *_ = screen.memory.trails.items()
     arrays = {name: saw(400, 20 + 7 * n, 1.0 + n) for n, name in enumerate(trail.channels)}
     app.reports.extend(
@@ -74,7 +75,9 @@ async def set_up(pilot):
 def studio(folder, theme):
     Compose.paints = False
     change_settings(folder, theme=theme)
-    return Studio(Rehearsal, folder, "knots")
+    app = Studio(Rehearsal, folder, "knots")
+    app.animation_level = "none"
+    return app
 
 
 @pytest.mark.parametrize("theme", ["descant-dark", "descant-light"])
@@ -99,9 +102,19 @@ def test_a_mapping_that_is_refused(snap_compare, tmp_path):
         row = pilot.app.composing.query("Row").first()
         row.focus()
         await pilot.press("enter")
-        pilot.app.composing.focused.value = "999"
-        pilot.app.composing.focused.cursor_blink = False
+        box = pilot.app.composing.focused
+        box.value = "999"
         await pilot.press("enter")
+        for _ in range(1000):
+            if row.query(".error") and row.query_one(".error").region.area:
+                break
+            await pilot.pause(0.02)
+        for _ in range(1000):
+            if box.has_focus:
+                break
+            await pilot.pause(0.02)
+        box.cursor_blink = False
+        box._pause_blink(visible=True)
         await pilot.pause()
 
     assert snap_compare(studio(tmp_path, "lamp"), terminal_size=(160, 50), run_before=refused)
