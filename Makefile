@@ -45,7 +45,7 @@ peers:
 # Optional: the Debian packages that the fullest tests use; a test that misses one is skipped and says so.
 apt:
 	apt-get update -qq
-	DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends jackd2
+	DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends jackd2 tmux
 
 clean:
 	rm -rf .venv build *.egg-info
