@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
+import tempfile
 import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pieces.form import longest_form, shortened
 from pieces.piece import Piece, find_piece
@@ -67,16 +68,36 @@ class LiveTurn(Turn):
         self._painter = self._open_painter(piece) if house.pictures else None
         # The first tick is made ahead of time: only then do sources load what they need.
         self._until = max(float(longest_form(piece).tempi.beats(at)), _BEFORE)
+        self._folder = tempfile.TemporaryDirectory(prefix="descant-exhibit-")
         self._performer = Performer(self._hear)
         try:
             self._performer.start()
-            data = piece.model_dump(mode="json")
+            data = self._supplied(house, name, piece, base)
             begin = Begin(name, data, str(base), item.seed or 0, None, {}, self._until, paused=True, deck=self._deck)
             self._performer.send(begin)
             self._wait()
         except BaseException:
             self.close()
             raise
+
+    def _supplied(self, house: House, name: str, piece: Piece, base: Path) -> dict[str, Any]:
+        """The piece as plain data, in which files stand for what earlier takes give."""
+        from db.archive import Archive
+        from studio.compose import material
+        from studio.revise import needs_takes, planned
+
+        data = piece.model_dump(mode="json")
+        if needs_takes(name, piece, base):
+            plan = planned(name, piece, base)
+            with Archive.open(house.place, create=False) as archive:
+                files = material(archive, plan, Path(self._folder.name))
+            for owner, _, what in (key.partition(".") for key in plan.takes):
+                path = files[f"{owner}.{what}"]
+                if owner == "sample":
+                    data["score"]["voices"][what]["sample"] = path
+                else:
+                    data["parts"][owner]["inputs"][what] = path
+        return data
 
     def _trim(self, house: House, name: str, piece: Piece) -> float:
         """dB that bring it to the programme's loudness: live nobody knows how loud it will be, but a take does."""
@@ -171,6 +192,7 @@ class LiveTurn(Turn):
 
     def close(self) -> None:
         self._performer.close()
+        self._folder.cleanup()
         painter, self._painter = self._painter, None
         if painter is not None:
             painter.close()

@@ -84,6 +84,18 @@ def test_a_live_piece_goes_on_where_it_was(takes, home, pieces):
         assert abs((showing.position or 0) - last.position) < 1.0
 
 
+def test_a_live_piece_may_be_made_of_a_take(takes, home, pieces):
+    score = {"purpose": "music", "voices": {"tone": {"instrument": "glide", "lanes": {"pitch": 500.0}}}}
+    part = {"source": "recording", "rate": 20.0, "ticks": 60, "inputs": {"take": takes["low"]}}
+    again = {"title": "Again", "parts": {"old": part}, "score": score}
+    (pieces / "again.toml").write_text(tomlkit.dumps(again))
+    path = programme(pieces / "p.toml", [{"piece": "again.toml"}])
+    with playing(path, home, pieces / "heard.wav") as (showing, _):
+        until(showing.over.is_set, 60)
+    assert level(recorded(pieces / "heard.wav"), 500.0).max() > 0.01
+    assert shown(home)[-1].outcome == "done"
+
+
 def test_a_source_that_fails_is_logged_and_the_next_item_follows(takes, home, pieces):
     (pieces / "broken.py").write_text(BROKEN)
     path = programme(pieces / "p.toml", [{"piece": "broken.py"}, {"piece": "none.toml"}, {"take": takes["high"]}])
