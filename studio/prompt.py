@@ -58,11 +58,13 @@ class Prompter:
             performance.send(kind, data)
         return bool(told)
 
-    def everybody(self, kind: str, performances: Mapping[str, Performance]) -> bool:
+    def everybody(
+        self, kind: str, performances: Mapping[str, Performance], data: Mapping[str, Any] | None = None
+    ) -> bool:
         """Give an event to all parts that listen to it, now or when they begin; whether there is one."""
         told = [p for p in performances.values() if kind in p.source.listens]
         for performance in told:
-            performance.send(kind)
+            performance.send(kind, data)
         return bool(told)
 
 

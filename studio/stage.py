@@ -37,6 +37,7 @@ from studio.messages import (
 from studio.performance import Performance
 from studio.plan import Plan
 from studio.playhead import DELAY, GRAIN, LATE, SLACK, Playhead
+from studio.prompt import Prompter
 
 if TYPE_CHECKING:
     from studio.conductor import Conductor
@@ -92,6 +93,7 @@ class LiveStage:
         self._score: Mapping[str, Any] = plan.piece.score
         self._sounding: Sounding | None = None
         self._stretch: Stretch | None = None
+        self._prompter = Prompter()
         self._beat = 0.0
         #: Beat up to which it performs now, whatever the time; and whether that is what came before a branch.
         self._target, self._branches = begin.until, begin.until is not None
@@ -345,8 +347,10 @@ class LiveStage:
         if not listening:
             kinds = sorted({kind for p in self._performances.values() for kind in p.source.listens})
             raise DescantError(f"no part listens to {command.kind!r}{nearest(command.kind, kinds)}")
-        for performance in listening:
-            performance.send(command.kind, command.data)
+        if command.kind == "await" or self._stretch is None:
+            self._prompter.everybody(command.kind, self._performances, command.data)
+        else:
+            self._prompter.give(command.kind, command.data, self._stretch.section, self._performances)
 
     def _stop(self, stretch: Stretch) -> None:
         """Note where the performance ends, with the last ticks of its section; or end it where there are none."""
