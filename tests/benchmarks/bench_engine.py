@@ -26,7 +26,7 @@ from tests.benchmarks.measure import Row
 RATE, BLOCK = 48_000, 1024
 #: Seconds in which underruns are counted; keys that are pressed; notes, and their distance in seconds.
 SECONDS, KEYS, NOTES, GAP = 60.0, 200, 10_000, 0.003
-#: Voices of the piece that plays meanwhile, and the hertz of the sine that is listened to, of which no whole number fits a block.
+#: Voices of the piece that plays meanwhile; hertz of the sine that is listened to, whose waves fit no block.
 VOICES, SINE = 16, 253.7
 
 TRAINING = """
