@@ -16,7 +16,7 @@ from multiprocessing import resource_tracker
 from pathlib import Path
 from typing import Any, ClassVar
 
-from textual import work
+from textual import events, work
 from textual.app import App
 from textual.command import Provider
 
@@ -154,6 +154,15 @@ class Studio(App[None]):
     def say(self, line: str) -> None:
         """A notice, on whatever screen."""
         self.reports.append(Notice(line))
+
+    async def on_event(self, event: events.Event) -> None:
+        """Where keys are notes they come to the piano before any binding."""
+        screen = self.screen if self.screen_stack else None
+        if isinstance(event, events.Key) and isinstance(screen, Compose) and screen.playing.key(event):
+            event.stop()
+            event.prevent_default()
+            return
+        await super().on_event(event)
 
     # Actions of everywhere
 

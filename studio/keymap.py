@@ -93,6 +93,7 @@ _TABLE: Mapping[str, tuple[tuple[str, str, str, str], ...]] = {
         ("save_as", "Save as", "ctrl+s", "Write the piece to a file."),
         ("open", "Open", "o ctrl+l", "Choose a piece or a source."),
         ("about", "About", "i", "What the piece and its sources are, with references."),
+        ("piano", "Piano", "f4", "Two rows of keys are a piano for parts that listen to notes, and back."),
         ("larger", "Large picture", "f", "The picture over the whole screen, and back."),
     ),
     "voice": (

@@ -19,6 +19,7 @@ from studio.reports import Crashed, EngineState, Meters, Offered, Recording
 from studio.reports import History as Undoable
 from studio.screens.deeds import Deeds
 from studio.screens.desk import Desk
+from studio.screens.playing import Playing
 from studio.screens.shelf import Shelf
 from studio.screens.voices import Row, VoiceBox
 from studio.widgets.keys import bindings
@@ -89,6 +90,7 @@ class Compose(Deeds):
         self._said_at = -NOTICE_S
         self._rates: dict[str, float] = {}
         self._status: dict[str, str] = {}
+        self.playing = Playing(lambda kind, data: self.attempt(lambda m: m.send(kind, data)), self._is_free)
 
     def compose(self) -> ComposeResult:
         yield Static(id="head", markup=False)
@@ -131,6 +133,7 @@ class Compose(Deeds):
                 meters = report  # only the newest is of interest
             else:
                 await self.hear(report)
+        self.playing.due()
         if meters is not None:
             self.query_one(Transport).hear(meters.peak)
             self.query_one(Desk).hear(meters.strips)
@@ -383,6 +386,13 @@ class Compose(Deeds):
         name = self.model.name if self.model else ""
         if name:
             self.studio.tell(name, card(name))
+
+    def action_piano(self) -> None:
+        self.say(self.playing.turn())
+        self.set_status(piano=f"♪ piano ({self.studio.keymap.sign('piano')})" if self.playing.is_on else "")
+
+    def _is_free(self, key: str) -> bool:
+        return any(key in self.studio.keymap.keys(action) for action in ("panic", "piano", "help"))
 
     def action_larger(self) -> None:
         self.toggle_class("-large")

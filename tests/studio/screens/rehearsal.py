@@ -105,6 +105,9 @@ class Rehearsal:
     def new_seed(self, seed: int | None = None) -> None:
         self.asked.append(("new_seed", seed))
 
+    def send(self, kind: str, data: Mapping[str, Any]) -> None:
+        self.asked.append(("send", kind, dict(data)))
+
     def set(self, part: str, control: str, value: Value) -> None:
         self.asked.append(("set", part, control, value))
         self._post(Turned(part, control, value))
