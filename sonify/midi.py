@@ -30,7 +30,7 @@ from sonify.midi_strands import Strand, perform, reach
 from sonify.wav import printable
 
 if TYPE_CHECKING:
-    from mido import MetaMessage, MidiTrack
+    from mido import MetaMessage, MidiFile, MidiTrack
 
 Ints = NDArray[np.int64]
 
@@ -141,25 +141,36 @@ def write_midi(
     for name, voice in desk.voices.items():
         semitones = reach(voice, mpe)
         strands, texts = perform(voice, tempo.pulses, duration, semitones, loudest)
-        opens = len(strands) > free
-        if opens:
+        if opens := len(strands) > free:
             port, free = port + 1, len(_CHANNELS)
         if port > 127:
             raise MidiError(f"{len(desk.voices)} voices: all 128 MIDI ports are full at {name!r}; play fewer voices")
         channels = (_MEMBERS if mpe else _CHANNELS)[-free:][: len(strands)]
         free -= len(strands)
-        bends = f"pitch bend {semitones} semitones (RPN 0) in channels {', '.join(str(c + 1) for c in channels)}"
-        head = [mido.MetaMessage("track_name", name=printable(name)), mido.MetaMessage("midi_port", port=port)]
-        head += [mido.MetaMessage("text", text=text) for text in (bends, *texts)]
-        head += _parameter(0, 6, len(_MEMBERS)) if mpe and opens else []
+        head = _head(name, port, channels, semitones, texts) + (
+            _parameter(0, 6, len(_MEMBERS)) if mpe and opens else []
+        )
         head += [message for channel in channels for message in _parameter(channel, 0, semitones)]
         file.tracks.append(_track(head, strands, channels, end))
+    _save(file, path)
+    return path
+
+
+def _save(file: MidiFile, path: Path) -> None:
     try:
         with path.open("wb") as handle:
             file.save(file=handle)
     except OSError as error:
         raise MidiError(f"{path}: cannot be written: {error.strerror}") from None
-    return path
+
+
+def _head(name: str, port: int, channels: Sequence[int], semitones: int, texts: Sequence[str]) -> list[Any]:
+    """What a voice's track says of itself: its name, its port, what its bends and controllers mean."""
+    import mido
+
+    bends = f"pitch bend {semitones} semitones (RPN 0) in channels {', '.join(str(c + 1) for c in channels)}"
+    named = [mido.MetaMessage("track_name", name=printable(name)), mido.MetaMessage("midi_port", port=port)]
+    return [*named, *(mido.MetaMessage("text", text=text) for text in (bends, *texts))]
 
 
 def _conductor(tempo: TempoMap, duration: float, beats: int, markers: Sequence[tuple[float, str]]) -> MidiTrack:

@@ -143,18 +143,25 @@ def listen(
         rendering = _render(heard, Path(folder), stems, markers(heard.played))
         samples, rate = _samples(rendering.mix)
         path: Path | None = None
-        files: list[Path] = []
+        files: tuple[Path, ...] = ()
         if out is not None:
             stem = Path(data).stem if isinstance(data, str | Path) else "series"
-            path = check_folder(Path(out)) / f"{stem}.wav"
-            made = {path: rendering.mix}
-            made |= {path.with_name(f"{stem}-stem-{voice}.wav"): stem_at for voice, stem_at in rendering.stems.items()}
-            for there, here in made.items():
-                shutil.move(here, there)
-            guided = guides(heard, path, rendering.loudness, path.parent, stem, legend=legend, marks=marks)
-            files = [*made, *guided]
+            path, files = _keep(heard, rendering, check_folder(Path(out)), stem, legend=legend, marks=marks)
     said, rows = described(heard, rendering.duration, rendering.loudness)
-    return Listened(samples, rate, said, rows, notices, path, tuple(files))
+    return Listened(samples, rate, said, rows, notices, path, files)
+
+
+def _keep(
+    heard: Heard, rendering: Rendering, folder: Path, stem: str, *, legend: bool, marks: float | None
+) -> tuple[Path, tuple[Path, ...]]:
+    """Put what was rendered into a folder, with the guides that are wanted: the mix, and all files."""
+    path = folder / f"{stem}.wav"
+    made = {path: rendering.mix}
+    made |= {path.with_name(f"{stem}-stem-{voice}.wav"): at for voice, at in rendering.stems.items()}
+    for there, here in made.items():
+        shutil.move(here, there)
+    guided = guides(heard, path, rendering.loudness, folder, stem, legend=legend, marks=marks)
+    return path, (*made, *guided)
 
 
 def piece_of(
