@@ -135,7 +135,6 @@ def write_midi(
     tempo = TempoMap(tempi)
     file = mido.MidiFile(type=1, ticks_per_beat=tempo.resolution, charset="utf-8")
     file.tracks.append(_conductor(tempo, duration, beats_per_bar, markers))
-    end = int(tempo.pulses(duration))
     loudest = max((float(np.max(v.amplitude)) for v in desk.voices.values()), default=0.0) or 1.0
     port, free = -1, 0
     for name, voice in desk.voices.items():
@@ -147,11 +146,8 @@ def write_midi(
             raise MidiError(f"{len(desk.voices)} voices: all 128 MIDI ports are full at {name!r}; play fewer voices")
         channels = (_MEMBERS if mpe else _CHANNELS)[-free:][: len(strands)]
         free -= len(strands)
-        head = _head(name, port, channels, semitones, texts) + (
-            _parameter(0, 6, len(_MEMBERS)) if mpe and opens else []
-        )
-        head += [message for channel in channels for message in _parameter(channel, 0, semitones)]
-        file.tracks.append(_track(head, strands, channels, end))
+        head = _head(name, port, channels, semitones, texts, opens=mpe and opens)
+        file.tracks.append(_track(head, strands, channels, int(tempo.pulses(duration))))
     _save(file, path)
     return path
 
@@ -164,13 +160,17 @@ def _save(file: MidiFile, path: Path) -> None:
         raise MidiError(f"{path}: cannot be written: {error.strerror}") from None
 
 
-def _head(name: str, port: int, channels: Sequence[int], semitones: int, texts: Sequence[str]) -> list[Any]:
-    """What a voice's track says of itself: its name, its port, what its bends and controllers mean."""
+def _head(
+    name: str, port: int, channels: Sequence[int], semitones: int, texts: Sequence[str], *, opens: bool
+) -> list[Any]:
+    """What a voice's track says first: name, port, what bends and controllers mean; the MPE zone if it `opens` one."""
     import mido
 
     bends = f"pitch bend {semitones} semitones (RPN 0) in channels {', '.join(str(c + 1) for c in channels)}"
-    named = [mido.MetaMessage("track_name", name=printable(name)), mido.MetaMessage("midi_port", port=port)]
-    return [*named, *(mido.MetaMessage("text", text=text) for text in (bends, *texts))]
+    head: list[Any] = [mido.MetaMessage("track_name", name=printable(name)), mido.MetaMessage("midi_port", port=port)]
+    head += [mido.MetaMessage("text", text=text) for text in (bends, *texts)]
+    head += _parameter(0, 6, len(_MEMBERS)) if opens else []
+    return head + [message for channel in channels for message in _parameter(channel, 0, semitones)]
 
 
 def _conductor(tempo: TempoMap, duration: float, beats: int, markers: Sequence[tuple[float, str]]) -> MidiTrack:
