@@ -30,7 +30,7 @@ from sonify.midi_strands import Strand, perform, reach
 from sonify.wav import printable
 
 if TYPE_CHECKING:
-    from mido import MetaMessage, MidiTrack
+    from mido import MetaMessage, MidiFile, MidiTrack
 
 Ints = NDArray[np.int64]
 
@@ -135,31 +135,42 @@ def write_midi(
     tempo = TempoMap(tempi)
     file = mido.MidiFile(type=1, ticks_per_beat=tempo.resolution, charset="utf-8")
     file.tracks.append(_conductor(tempo, duration, beats_per_bar, markers))
-    end = int(tempo.pulses(duration))
     loudest = max((float(np.max(v.amplitude)) for v in desk.voices.values()), default=0.0) or 1.0
     port, free = -1, 0
     for name, voice in desk.voices.items():
         semitones = reach(voice, mpe)
         strands, texts = perform(voice, tempo.pulses, duration, semitones, loudest)
-        opens = len(strands) > free
-        if opens:
+        if opens := len(strands) > free:
             port, free = port + 1, len(_CHANNELS)
         if port > 127:
             raise MidiError(f"{len(desk.voices)} voices: all 128 MIDI ports are full at {name!r}; play fewer voices")
         channels = (_MEMBERS if mpe else _CHANNELS)[-free:][: len(strands)]
         free -= len(strands)
-        bends = f"pitch bend {semitones} semitones (RPN 0) in channels {', '.join(str(c + 1) for c in channels)}"
-        head = [mido.MetaMessage("track_name", name=printable(name)), mido.MetaMessage("midi_port", port=port)]
-        head += [mido.MetaMessage("text", text=text) for text in (bends, *texts)]
-        head += _parameter(0, 6, len(_MEMBERS)) if mpe and opens else []
-        head += [message for channel in channels for message in _parameter(channel, 0, semitones)]
-        file.tracks.append(_track(head, strands, channels, end))
+        head = _head(name, port, channels, semitones, texts, opens=mpe and opens)
+        file.tracks.append(_track(head, strands, channels, int(tempo.pulses(duration))))
+    _save(file, path)
+    return path
+
+
+def _save(file: MidiFile, path: Path) -> None:
     try:
         with path.open("wb") as handle:
             file.save(file=handle)
     except OSError as error:
         raise MidiError(f"{path}: cannot be written: {error.strerror}") from None
-    return path
+
+
+def _head(
+    name: str, port: int, channels: Sequence[int], semitones: int, texts: Sequence[str], *, opens: bool
+) -> list[Any]:
+    """What a voice's track says first: name, port, what bends and controllers mean; the MPE zone if it `opens` one."""
+    import mido
+
+    bends = f"pitch bend {semitones} semitones (RPN 0) in channels {', '.join(str(c + 1) for c in channels)}"
+    head: list[Any] = [mido.MetaMessage("track_name", name=printable(name)), mido.MetaMessage("midi_port", port=port)]
+    head += [mido.MetaMessage("text", text=text) for text in (bends, *texts)]
+    head += _parameter(0, 6, len(_MEMBERS)) if opens else []
+    return head + [message for channel in channels for message in _parameter(channel, 0, semitones)]
 
 
 def _conductor(tempo: TempoMap, duration: float, beats: int, markers: Sequence[tuple[float, str]]) -> MidiTrack:

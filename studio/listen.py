@@ -127,14 +127,9 @@ def listen(
     DescantError
         Whatever is wrong with data or wishes, in one line.
     """
-    from sonify.legend import marks as marked
-    from studio.files import check_folder
     from studio.rendering import markers
 
-    if marks is not None:
-        marked(duration, marks)
-    if out is None and (stems or legend or marks is not None):
-        raise ListenError("stems, legend and marks are files: give the folder 'out'")
+    _check_files(out, duration, marks, wanted=stems or legend)
     table = read_table(data, columns) if isinstance(data, str | Path) else table_of(data, columns)
     voicing = Voicing(range, domain, shape, polarity, instrument, scale)
     notices = check(table, voicing, duration)
@@ -142,19 +137,38 @@ def listen(
     with tempfile.TemporaryDirectory(prefix="descant-") as folder:
         rendering = _render(heard, Path(folder), stems, markers(heard.played))
         samples, rate = _samples(rendering.mix)
-        path: Path | None = None
-        files: list[Path] = []
-        if out is not None:
-            stem = Path(data).stem if isinstance(data, str | Path) else "series"
-            path = check_folder(Path(out)) / f"{stem}.wav"
-            made = {path: rendering.mix}
-            made |= {path.with_name(f"{stem}-stem-{voice}.wav"): stem_at for voice, stem_at in rendering.stems.items()}
-            for there, here in made.items():
-                shutil.move(here, there)
-            guided = guides(heard, path, rendering.loudness, path.parent, stem, legend=legend, marks=marks)
-            files = [*made, *guided]
+        stem = Path(data).stem if isinstance(data, str | Path) else "series"
+        path, files = _keep(heard, rendering, out, stem, legend=legend, marks=marks)
     said, rows = described(heard, rendering.duration, rendering.loudness)
-    return Listened(samples, rate, said, rows, notices, path, tuple(files))
+    return Listened(samples, rate, said, rows, notices, path, files)
+
+
+def _check_files(out: str | Path | None, duration: float, marks: float | None, *, wanted: bool) -> None:
+    """See that what is to be written can be made, and has a folder."""
+    from sonify.legend import marks as marked
+
+    if marks is not None:
+        marked(duration, marks)
+    if out is None and (wanted or marks is not None):
+        raise ListenError("stems, legend and marks are files: give the folder 'out'")
+
+
+def _keep(
+    heard: Heard, rendering: Rendering, out: str | Path | None, stem: str, *, legend: bool, marks: float | None
+) -> tuple[Path | None, tuple[Path, ...]]:
+    """Put what was rendered into a folder, with the guides that are wanted: the mix, and all files."""
+    from studio.files import check_folder
+
+    if out is None:
+        return None, ()
+    folder = check_folder(Path(out))
+    path = folder / f"{stem}.wav"
+    made = {path: rendering.mix}
+    made |= {path.with_name(f"{stem}-stem-{voice}.wav"): at for voice, at in rendering.stems.items()}
+    for there, here in made.items():
+        shutil.move(here, there)
+    guided = guides(heard, path, rendering.loudness, folder, stem, legend=legend, marks=marks)
+    return path, (*made, *guided)
 
 
 def piece_of(
