@@ -8,7 +8,7 @@ from studio.messages import Ended, Made, Notice, Position
 from studio.reports import Crashed, EngineState, Meters, Recording
 from studio.screens.desk import Desk
 from studio.screens.help import Help, Reader
-from studio.screens.jump import Jump
+from studio.screens.jump import Jump, reachable
 from studio.screens.voices import Head, Row
 from studio.widgets.knob import Knob
 from studio.widgets.picture import Picture
@@ -247,10 +247,12 @@ def test_help_is_about_what_has_the_focus(tmp_path):
 def test_jumping_goes_to_a_letter(tmp_path):
     async def scene():
         async with staged(tmp_path) as stage:
+            wanted = {"Knob", "Head", "Plot", "Timeline", "OptionList"}
+            await stage.until(lambda: {type(w).__name__ for w in reachable(stage.screen)} >= wanted)  # it is laid out
             await stage.press("j")
             assert isinstance(stage.app.screen, Jump)
             letters = stage.app.screen._targets
-            assert {type(w).__name__ for w in letters.values()} >= {"Knob", "Head", "Plot", "Timeline", "OptionList"}
+            assert {type(w).__name__ for w in letters.values()} >= wanted
             letter, target = next((k, w) for k, w in letters.items() if isinstance(w, Plot))
             await stage.press(letter)
             await stage.until(lambda: stage.screen.focused is target)
