@@ -196,6 +196,7 @@ class Compose(Deeds):
     def _offer(self, report: Offered) -> None:
         """A session that a crash interrupted is offered back."""
         from studio.screens.dialogs import Ask
+        from studio.screens.library_parts import when
 
         found = report.sessions[0]
 
@@ -205,7 +206,7 @@ class Compose(Deeds):
             elif answer == "f":
                 self.attempt(lambda m: m.forget(found.id))
 
-        question = f"A session of {found.name} was not closed ({found.updated:%d %b, %H:%M}). Go on with it?"
+        question = f"A session of {found.name} was not closed ({when(found.updated)}). Go on with it?"
         self.app.push_screen(Ask(question, (("y", "Go on"), ("f", "Forget it"), ("n", "Not now"))), answered)
 
     @property
