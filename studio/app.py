@@ -54,8 +54,6 @@ class Studio(App[None]):
         Folder of keymap, themes and settings.
     piece : str, optional
         What to open; default: the last one.
-    place : str, optional
-        The archive's path or URL.
     """
 
     TITLE = "Descant"
@@ -72,12 +70,12 @@ class Studio(App[None]):
     COMMAND_PALETTE_BINDING = ""
     BINDINGS: ClassVar[list[Any]] = bindings("everywhere")
 
-    def __init__(self, start: Start, configuration: Path, piece: str = "", place: str = "") -> None:
+    def __init__(self, start: Start, configuration: Path, piece: str = "") -> None:
         super().__init__()
         # Children are spawned while Textual holds stderr, which has no descriptor then: the helper of all spawning
         # must be there before.
         resource_tracker.ensure_running()
-        self._start, self._configuration, self._place = start, configuration, place
+        self._start, self._configuration = start, configuration
         self.model: Model | None = None
         #: Reports of the session, as they come from its threads; screens take them out.
         self.reports: deque[object] = deque()
@@ -237,14 +235,15 @@ class Studio(App[None]):
 
     def action_library(self) -> None:
         """Takes; what is chosen there is opened here."""
-        from studio.config import archive_place
         from studio.screens.library import Library
         from studio.takes import Takes
 
+        if self.model is None:
+            self.say("one moment: the studio is still starting")
+            return
         if any(isinstance(screen, Library) for screen in self.screen_stack):
             return
-        takes = Takes(self._place or archive_place())
-        library = Library(takes, getattr(self.model, "sound", None), self.keymap)
+        library = Library(Takes(self.model.place), self.model.sound, self.keymap, hush=self.model.hush)
         self.push_screen(library, lambda name: self.open(name) if name else None)
 
     async def action_quit(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -32,10 +33,16 @@ class Audition:
 
     Two that are compared run side by side from the same place, one of them silent, so that to hear the other is a
     change of two gains and no jump.
+
+    Parameters
+    ----------
+    sound : Sound
+    hush : callable, optional
+        Called before anything is heard: whatever else sounds is to fall silent.
     """
 
-    def __init__(self, sound: Sound) -> None:
-        self._sound = sound
+    def __init__(self, sound: Sound, hush: Callable[[], None] = lambda: None) -> None:
+        self._sound, self._hush = sound, hush
         self._loaded: dict[str, Path] = {}
         self.heard = A
         #: Whether what plays is repeated.
@@ -55,6 +62,7 @@ class Audition:
         """Play one take from `at` seconds, or over and over from and up to `loop` seconds."""
         from sonify.engine.commands import DeckGain, LoadFile, Unload
 
+        self._hush()
         if B in self._loaded:
             self._sound.send(Unload(B, FADE))
         self._loaded, self.heard, self.loops = {A: path}, A, loop is not None
@@ -65,6 +73,7 @@ class Audition:
         """Play two from the same place; the first is heard."""
         from sonify.engine.commands import DeckGain, Hold, LoadFile
 
+        self._hush()
         self._loaded, self.heard, self.loops = {A: a, B: b}, A, loop is not None
         for deck, path, gain in ((A, a, 0.0), (B, b, SILENT)):
             self._sound.send(DeckGain(deck, gain))

@@ -33,14 +33,14 @@ def launch(archive: str | None = None, piece: str = "") -> int:
 
 def _play(archive: str | None, piece: str, alive: int) -> int:
     from studio.app import Studio
-    from studio.config import archive_place, configuration
+    from studio.config import configuration
 
     def start(post: Callable[[object], None]) -> Model:
         from studio.session import Session
 
         return Session(post, archive)
 
-    app = Studio(start, configuration(), piece, archive_place(archive))
+    app = Studio(start, configuration(), piece)
     app.run_beside(lambda leave: asyncio.get_running_loop().add_reader(alive, leave))
     if app.model is not None:
         with suppress(DescantError):

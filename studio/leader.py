@@ -21,6 +21,7 @@ from studio.messages import (
     Made,
     Notice,
     Opened,
+    Pause,
     Play,
     Position,
     Report,
@@ -75,8 +76,6 @@ class Leader:
         The performance that is heard of.
     over : Event
         Set when a performance ends.
-    silenced : bool
-        Whether the engine was emptied, so that what is to sound must be loaded again.
     """
 
     def __init__(self, post: Post, keeper: Keeper, background: Background, sound: Sound) -> None:
@@ -87,7 +86,7 @@ class Leader:
         self.piece: Mapping[str, Any] = {}
         self.run: Run | None = None
         self.over = threading.Event()
-        self.silenced = False
+        self._is_silenced = False
         self._newest: Run | None = None
         self._waiting: deque[Run] = deque()
         self._post, self._keeper, self._background, self._sound = post, keeper, background, sound
@@ -115,10 +114,25 @@ class Leader:
             self.perform(self.piece, run.seed if run else 0, play=True)
         else:
             run.play = True
-            if self.silenced:
-                self.send(UseEngine(self._sound.address))
+            self.wake()
             self.send(Play())
-        self.silenced = False
+
+    def pause(self) -> None:
+        """Hold, also what would have gone on by itself."""
+        if self._newest is not None:
+            self._newest.play = False
+        self.send(Pause())
+
+    def silence(self) -> None:
+        """Hold; the engine is emptied, and what is to sound again must be loaded again."""
+        self.pause()
+        self._is_silenced = True
+
+    def wake(self) -> None:
+        """Sound again, if there was silence."""
+        if self._is_silenced:
+            self.send(UseEngine(self._sound.address))
+        self._is_silenced = False
 
     def seek(self, command: Seek | Loop) -> None:
         """Go to recorded ticks: these are then played, also where the performance is over."""
@@ -164,7 +178,7 @@ class Leader:
         run = Run(about.name, piece, about.base, seed, take, about.notebook, given or {}, until, play)
         if self.run is not None and not self.run.ended:
             self.send(Stop())
-        self._newest = run
+        self._newest, self._is_silenced = run, False
         if revise.needs_takes(about.name, parsed, about.base):
             self._keeper.do(lambda archive: self._begin(run, take.paths(archive)))
         else:

@@ -23,7 +23,7 @@ from studio.history import History
 from studio.jobs import Excerpt
 from studio.keeper import Keeper, Notebook, Post
 from studio.leader import Leader, Parents, Subject
-from studio.messages import Command, Loop, Notice, Pause, Seek, Send, Speed, Step, Stop, When
+from studio.messages import Command, Loop, Notice, Seek, Send, Speed, Step, Stop, When
 from studio.piecefile import PieceFile
 from studio.reports import History as Undoable
 from studio.reports import Offered
@@ -77,6 +77,11 @@ class Session:
         threading.Thread(target=self._look, name="session", daemon=True).start()
 
     # What is open
+
+    @property
+    def place(self) -> str:
+        """The archive's path or URL."""
+        return self._keeper.place
 
     @property
     def piece(self) -> Mapping[str, Any]:
@@ -175,11 +180,16 @@ class Session:
 
     def pause(self) -> None:
         """Hold."""
-        self._send(Pause())
+        with self._lock:
+            self._need_piece()
+            self._leader.pause()
 
     def step(self) -> None:
         """Make one tick, then hold."""
-        self._send(Step())
+        with self._lock:
+            self._need_piece()
+            self._leader.wake()
+            self._leader.send(Step())
 
     def stop(self) -> None:
         """End the performance; what was made is a take."""
@@ -225,8 +235,15 @@ class Session:
         """Silence, at once; the performance holds, and `play` goes on."""
         with self._lock:
             self.sound.panic()
-            self._send(Pause())
-            self._leader.silenced = True
+            self._leader.silence()
+
+    def hush(self) -> None:
+        """Hold, with nothing that rings on, since something else is to be heard; `play` goes on."""
+        with self._lock:
+            if self._leader.run is not None and self._leader.run.playing:
+                self._post(Notice("the performance holds while takes are heard: play goes on with it"))
+            self.sound.hush()
+            self._leader.silence()
 
     # Editing
 

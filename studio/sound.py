@@ -102,6 +102,12 @@ class Sound:
 
         self.send(Panic())
 
+    def hush(self) -> None:
+        """Empty the live deck, what rings on it included."""
+        from sonify.engine.commands import Unload
+
+        self.send(Unload(DECK))
+
     def look(self) -> None:
         """Report how loud it is, and where sound goes if that has changed; a few times a second."""
         state, line = self.state(), self._line

@@ -273,6 +273,10 @@ class Compose(Deeds):
         notice.update(" ".join(line.split()), layout=False)
         notice.add_class("-new")
         self._said_at = self.memory.now()
+        # The library, while it lies over this screen, shows what is said too.
+        front = next((s for s in reversed(self.app.screen_stack) if not s.is_modal), self)
+        if front is not self and (told := getattr(front, "say", None)):
+            told(line)
 
     def _place_hint(self) -> None:
         hint, frame = self.query_one("#hint"), self.query_one("#frame").region

@@ -57,6 +57,8 @@ class Library(Deeds):
     keymap : Keymap, optional
     folder : str
         Where exports go by default.
+    hush : callable, optional
+        Called before a take is heard: whatever else sounds is to fall silent.
     """
 
     CSS = """
@@ -98,9 +100,14 @@ class Library(Deeds):
     AUTO_FOCUS = "#takes"
 
     def __init__(
-        self, takes: Takes, sound: Sound | None = None, keymap: Keymap | None = None, folder: str = ""
+        self,
+        takes: Takes,
+        sound: Sound | None = None,
+        keymap: Keymap | None = None,
+        folder: str = "",
+        hush: Callable[[], None] = lambda: None,
     ) -> None:
-        super().__init__(takes, None if sound is None else Audition(sound), folder)
+        super().__init__(takes, None if sound is None else Audition(sound, hush), folder)
         self._keymap = keymap or Keymap({})
         self._skip, self._more, self._reading = 0, True, False
         self._peaks: dict[Path, Peaks] = {}

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pieces.signals import Channel, Control, Value
+from studio.audition import Sound
 from studio.messages import Ended, Made, Opened, Position, Rescored, Turned
 
 #: Ticks of a channel that the plots remember.
@@ -32,6 +33,16 @@ class Model(Protocol):
     @property
     def piece(self) -> Mapping[str, Any]:
         """The piece as plain data."""
+        ...
+
+    @property
+    def place(self) -> str:
+        """The archive's path or URL: where takes are written, and read."""
+        ...
+
+    @property
+    def sound(self) -> Sound | None:
+        """The sound engine, for takes that are listened to."""
         ...
 
     def open(self, name: str) -> None:
@@ -86,6 +97,10 @@ class Model(Protocol):
     def keep_last(self, bars: int = 16) -> None: ...
     def discard(self) -> None: ...
     def panic(self) -> None: ...
+
+    def hush(self) -> None:
+        """Hold the performance, silent at once: something else is to be heard."""
+        ...
 
     def file(self) -> Path:
         """The piece as a file to edit; what is saved in it is heard at the next bar."""

@@ -17,8 +17,9 @@ from studio.messages import Made, Notice, Opened, Position, Rescored, Turned
 class Rehearsal:
     """Does what a session does as far as a screen can tell, in the same thread and at once; notes what it was asked."""
 
-    def __init__(self, post: Callable[[object], None]) -> None:
-        self._post = post
+    def __init__(self, post: Callable[[object], None], place: str = "") -> None:
+        self._post, self.place = post, place
+        self.sound = None
         self.asked: list[tuple[Any, ...]] = []
         self.name = ""
         self.piece: Mapping[str, Any] = {}
@@ -44,7 +45,7 @@ class Rehearsal:
                 copy.deepcopy(self._controls),
             )
         )
-        self.place()
+        self.stand()
 
     def make(self, ticks: int) -> None:
         """Ticks of every part, and the time that they take."""
@@ -54,9 +55,9 @@ class Rehearsal:
             self._post(Made(part, source.step(self._controls[part], [], ticks)))
         self.made = getattr(self, "made", 0) + ticks
         self.end = self.beat = self.made / rates[0] * piece.metre.tempo / 60
-        self.place()
+        self.stand()
 
-    def place(self, section: str = "whole") -> None:
+    def stand(self, section: str = "whole") -> None:
         """Say where it is."""
         beats, tempo = self.piece["metre"]["beats"], self.piece["metre"]["tempo"]
         ticks = {p: max(getattr(self, "made", 0) - 1, 0) for p in self._sources}
@@ -70,12 +71,12 @@ class Rehearsal:
     def play(self) -> None:
         self.asked.append(("play",))
         self.mode = "live" if self.beat >= self.end else "recorded"
-        self.place()
+        self.stand()
 
     def pause(self) -> None:
         self.asked.append(("pause",))
         self.mode = "paused"
-        self.place()
+        self.stand()
 
     def step(self) -> None:
         self.asked.append(("step",))
@@ -87,17 +88,17 @@ class Rehearsal:
     def seek(self, beat: float) -> None:
         self.asked.append(("seek", beat))
         self.beat = min(beat, self.end)
-        self.place()
+        self.stand()
 
     def loop(self, beats: tuple[float, float] | None) -> None:
         self.asked.append(("loop", beats))
         self.looped = beats
-        self.place()
+        self.stand()
 
     def speed(self, factor: float) -> None:
         self.asked.append(("speed", factor))
         self.speed_now = factor
-        self.place()
+        self.stand()
 
     def branch(self) -> None:
         self.asked.append(("branch",))
@@ -160,6 +161,9 @@ class Rehearsal:
 
     def panic(self) -> None:
         self.asked.append(("panic",))
+
+    def hush(self) -> None:
+        self.asked.append(("hush",))
 
     def file(self) -> Path:
         return Path("piece.toml")

@@ -52,7 +52,7 @@ def test_keys_ask_the_session(tmp_path):
             for keys, deeds in KEYS:
                 model.mode, model.beat, model.speed_now, model.looped = "paused", 5.0, 1.0, None
                 model.end, stage.screen._loop_from = 5.0, None
-                model.place()
+                model.stand()
                 model.asked.clear()
                 await stage.until(lambda: not stage.app.reports)
                 for key in keys:

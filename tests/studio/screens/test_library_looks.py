@@ -139,10 +139,9 @@ def test_it_looks_as_it_did(place, snap_compare, theme, size):
 
 
 def test_the_studio_opens_its_library_and_what_is_chosen_there(place, tmp_path, monkeypatch):
-    monkeypatch.setenv("DESCANT_ARCHIVE", str(place))
-
     async def run() -> None:
         async with staged(tmp_path, size=(120, 40)) as stage:
+            stage.model.place = str(place)
             await stage.press("f2")
             await stage.until(lambda: isinstance(stage.app.screen, Library))
             library = stage.app.screen
