@@ -28,21 +28,14 @@ def descant(context: click.Context, archive: str | None) -> None:
         sys.exit(launch(archive))
 
 
-for verb in (
-    *(
-        browse.sources,
-        browse.pieces,
-        browse.instruments,
-        make.compose,
-        make.listen,
-        browse.takes,
-        browse.show,
-        use.play,
-        use.replay,
-    ),
-    *(mark.tag, mark.rename, mark.rate, mark.note, mark.keep, mark.discard),
-    *(live.perform, exhibit.exhibit, make.resume, use.export, make.steer, keep.archive_group, keep.doctor),
-):
+_VERBS = (
+    (browse.sources, browse.pieces, browse.instruments, browse.takes, browse.show, browse.keymap),
+    (make.compose, make.listen, make.resume, make.steer, live.perform, exhibit.exhibit),
+    (use.play, use.replay, use.export),
+    (mark.tag, mark.rename, mark.rate, mark.note, mark.keep, mark.discard),
+    (keep.archive_group, keep.doctor),
+)
+for verb in (verb for group in _VERBS for verb in group):
     descant.add_command(verb)
 
 

@@ -46,6 +46,22 @@ def pieces(name: str | None, toml: bool, as_json: bool) -> None:
 
 
 @click.command()
+@JSON
+def keymap(as_json: bool) -> None:
+    """Print the studio's keys as a file to change; where it belongs is said on stderr."""
+    from studio.config import configuration
+    from studio.keymap import ACTIONS, keymap_toml, read_keymap
+
+    path = configuration() / "keymap.toml"
+    used, line = read_keymap(path)
+    if as_json:
+        emit([{"id": a.id, "where": a.where, "keys": used.signs(a.id), "help": a.help} for a in ACTIONS], as_json)
+    else:
+        click.echo(keymap_toml(), nl=False)
+        click.echo(line or f"put what you change into {path}", err=True)
+
+
+@click.command()
 @click.argument("name", required=False)
 @JSON
 def instruments(name: str | None, as_json: bool) -> None:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import tomllib
 
 import pytest
+from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 
+from studio.cli import descant
 from studio.keymap import ACTIONS, PLACES, Keymap, key_name, key_sign, keymap_toml, read_keymap
 from studio.settings import change_settings, read_settings
 from studio.themes import COLOURS, THEMES, user_themes
@@ -30,6 +33,17 @@ def test_a_keymap_file_with_everything_uncommented_is_the_default(tmp_path):
     keymap, notice = read_keymap(path)
     assert notice == ""
     assert {a.id: keymap.keys(a.id) for a in ACTIONS} == {a.id: a.keys for a in ACTIONS}
+
+
+def test_the_keymap_is_printed_as_a_file_that_says_the_same(tmp_path, monkeypatch):
+    monkeypatch.setenv("DESCANT_HOME", str(tmp_path))
+    printed = CliRunner().invoke(descant, ["keymap"])
+    assert printed.exit_code == 0
+    assert printed.stdout == keymap_toml()
+    assert str(tmp_path / "keymap.toml") in printed.stderr
+    (tmp_path / "keymap.toml").write_text('play = "p"\n')
+    told = json.loads(CliRunner().invoke(descant, ["keymap", "--json"]).stdout)
+    assert {row["id"]: row["keys"] for row in told}["play"] == ["p"]
 
 
 def test_keys_are_changed_and_taken_away(tmp_path):
