@@ -128,8 +128,17 @@ class Unfolding:
 
     def section(self, seconds: float) -> str:
         """The section that sounds at a time."""
-        row = bisect_right([s.seconds[0] for s in self._sections], seconds + 1e-9) - 1
-        return self._sections[max(row, 0)].section.name if self._sections else ""
+        return self._sections[self._row(seconds)].section.name if self._sections else ""
+
+    def begun(self, seconds: float) -> dict[str, int]:
+        """Part → ticks that it had made when the section that sounds at a time began."""
+        made = dict.fromkeys(self._parts, 0)
+        for span in self._spans[: self._row(seconds)]:
+            made |= {name: last for name, (_, last) in span.ticks.items()}
+        return made
+
+    def _row(self, seconds: float) -> int:
+        return max(bisect_right([s.seconds[0] for s in self._sections], seconds + 1e-9) - 1, 0)
 
     def arrangement(self, since: float = 0.0, until: float = math.inf, given: bool = True) -> Arrangement:
         """What is known: all rows, and the events between two times, `given` ones only if they are wanted."""

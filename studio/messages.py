@@ -163,6 +163,8 @@ class Position:
     ticks : mapping
         Part → tick that sounds now.
     loop : tuple of float or None
+    begun : mapping
+        Part → ticks that it had made when the section began.
     """
 
     mode: Mode
@@ -175,6 +177,7 @@ class Position:
     section: str
     ticks: Mapping[str, int]
     loop: tuple[float, float] | None = None
+    begun: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

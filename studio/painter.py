@@ -47,13 +47,15 @@ class Canvas:
 
 @dataclass(frozen=True)
 class Wish:
-    """A picture of so many pixels, of every part at a tick; the section and the time of the piece."""
+    """A picture of so many pixels, of every part at a tick; the section, the time of the piece, and of every part the
+    ticks that it had made when the section began."""
 
     ticks: Mapping[str, float]
     width: int
     height: int
     section: str = ""
     seconds: float = 0.0
+    begun: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -247,7 +249,7 @@ def paint(pipe: Connection) -> None:
             if request.canvas is not None:
                 easel = _Easel(request.canvas)
                 needs = easel.needs
-            answer = _Answer(easel.serve(request) if easel else None, needs=needs)
+            answer = _Answer(easel.serve(request), easel.fault, needs) if easel else _Answer()
         except Exception as error:
             answer = _Answer(error=f"picture: {error}")
         pipe.send(answer)
@@ -264,6 +266,8 @@ class _Easel:
         self._rolls = {part: _Roll(rate) for part, rate in canvas.rates.items()}
         self._prepared: dict[int, tuple[tuple[int, int], Any]] = {}
         self._videos: dict[str, Moving] = {}
+        #: What cannot be drawn as it is meant to be, and is drawn otherwise.
+        self.fault = ""
         self._paths, self._channels = canvas.videos, canvas.channels
         self.needs = self._find_needs()
 
@@ -334,6 +338,8 @@ class _Easel:
         for name in {part, ground.video, ground.notes or part}:
             tick = wish.ticks.get(name, 0.0)
             start, to = self._rolls[name].window(tick)
+            if name == (ground.notes or part):  # all notes of the section, and none of those before
+                start, to = max(wish.begun.get(name, 0), self._rolls[name].first), self._rolls[name].end
             frames[name] = self._rolls[name].frames(start, to)
             layouts[name] = laid(self._rolls[name].rate, to - start, tick - start, wish.seconds)
         image = Backdrop.of(ground, part, frames, layouts, self._opened(ground.video)).draw(wish.seconds, width, height)
@@ -341,10 +347,15 @@ class _Easel:
 
     def _opened(self, part: str) -> Mapping[str, Moving]:
         from studio.pictures.video import open_video
+        from studio.pictures.view import PictureError
 
         if part not in self._videos:
             path = self._paths.get(part)
-            self._videos[part] = open_video(Path(path) if path else None)
+            try:
+                self._videos[part] = open_video(Path(path) if path else None)
+            except PictureError as error:
+                self.fault = f"{error}; the built-in picture moves instead"
+                self._videos[part] = open_video(None)
         return self._videos
 
 

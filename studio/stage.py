@@ -273,6 +273,7 @@ class LiveStage:
                 section=unfolding.section(seconds),
                 ticks={part: unfolding.tick(part, seconds) for part in self.channels},
                 loop=loop,
+                begun=unfolding.begun(seconds),
             )
         )
 

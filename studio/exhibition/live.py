@@ -158,7 +158,7 @@ class LiveTurn(Turn):
             part: min(tick + passed * self._rates[part], max(self._made[part] - 1, 0) + 0.999)
             for part, tick in place.ticks.items()
         }
-        painter.draw(Wish(ticks, width, height, place.section, place.seconds + passed))
+        painter.draw(Wish(ticks, width, height, place.section, place.seconds + passed, place.begun))
 
     def tick(self) -> None:
         from sonify.engine.commands import DeckGain

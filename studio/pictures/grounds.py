@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +21,8 @@ from studio.pictures.view import PictureError
 
 #: Width of a picture in which a pixel is one of those that the effects count in.
 _WIDTH = 640
+#: Seconds that are none: a note and its section may begin at once.
+_NEAR = 1e-6
 
 
 @dataclass(frozen=True)
@@ -34,10 +37,11 @@ class Backdrop:
         Media time (s) of every recorded tick of the video's part.
     clock, fitted : Layout
         The video's part, and the part whose gradients bend it, in the time of the piece.
-    gradients : ndarray
-        ``[ticks, parameters]``.
-    notes : tuple of (float, Event)
-        When each note was struck, in seconds of the piece.
+    gradients : tuple of ndarray
+        ``[ticks]`` of each parameter.
+    blowing : tuple of (float, notes)
+        For each stretch in which the picture is seen, when it begins, and the notes struck in it, each with its time:
+        a bubble stays in the section in which it was blown.
     """
 
     ground: Ground
@@ -45,8 +49,8 @@ class Backdrop:
     times: NDArray[np.float64]
     clock: Layout
     fitted: Layout
-    gradients: NDArray[np.float64]
-    notes: tuple[tuple[float, Event], ...]
+    gradients: tuple[NDArray[Any], ...]
+    blowing: tuple[tuple[float, tuple[tuple[float, Event], ...]], ...]
 
     @classmethod
     def of(
@@ -58,7 +62,8 @@ class Backdrop:
         videos: Mapping[str, Moving],
         seen: Sequence[tuple[float, float]] = ((-math.inf, math.inf),),
     ) -> Backdrop:
-        """The ground of a picture of `part`; notes make bubbles while it is `seen` (stretches of seconds).
+        """The ground of a picture of `part`; notes make bubbles in the stretch of seconds, of those in which it is
+        `seen`, in which they were struck.
 
         Raises
         ------
@@ -68,7 +73,7 @@ class Backdrop:
         if ground.video not in videos or "media_time" not in recorded[ground.video].arrays:
             raise PictureError(f"picture ground: part {ground.video!r} is no video: its source must be 'video'")
         partial = [n for n in recorded[part].arrays if n.startswith("gradient_") and n != "gradient_norm"]
-        columns = [np.asarray(recorded[part].arrays[n], dtype=np.float64) for n in partial]
+        columns = tuple(np.asarray(recorded[part].arrays[n]) for n in partial)
         notes = struck(recorded[ground.notes or part], layouts[ground.notes or part])
         return cls(
             ground,
@@ -76,20 +81,23 @@ class Backdrop:
             recorded[ground.video].arrays["media_time"],
             layouts[ground.video],
             layouts[part],
-            np.stack(columns, axis=1) if columns else np.zeros((recorded[part].ticks, 1)),
-            tuple((t, e) for t, e in notes if any(start <= t + 1e-6 < end for start, end in seen)),
+            columns or (np.zeros(recorded[part].ticks),),
+            tuple((start, tuple(n for n in notes if start <= n[0] + _NEAR < end)) for start, end in sorted(seen)),
         )
 
     def draw(self, seconds: float, width: int, height: int) -> Pixels:
         """The bent video at a time, RGB uint8 ``[height, width, 3]``."""
         media = float(self.times[int(self.clock.tick(seconds))]) if len(self.times) else 0.0
         image = self.video.picture(media, width, height)
-        gradients = self.gradients[int(self.fitted.tick(seconds))].tolist() if len(self.gradients) else [0.0]
+        tick = int(self.fitted.tick(seconds))
+        gradients = [float(column[tick]) if len(column) else 0.0 for column in self.gradients]
         unit = width / _WIDTH
         if self.ground.effect == "shift":
             return shifted(image, gradients, REACH * unit)
         if self.ground.effect == "bubbles":
-            return bubbled(image, blown(self.notes, seconds, width, height), gradients, self.ground.preset, unit)
+            notes = [notes for start, notes in self.blowing if start <= seconds + _NEAR][-1:]
+            bubbles = blown(notes[0] if notes else (), seconds, width, height)
+            return bubbled(image, bubbles, gradients, self.ground.preset, unit)
         return image
 
 

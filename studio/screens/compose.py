@@ -370,7 +370,7 @@ class Compose(Deeds):
         if ticks and asked != self._asked and min(width, height) >= 8:
             self._asked = asked
             place = self.memory.position
-            here = (place.section, self.memory.seconds()) if place else ("", 0.0)
+            here = (place.section, self.memory.seconds(), place.begun) if place else ("", 0.0)
             self._painter.draw(Wish(ticks, width, height, *here))
 
     # What a person does here; the rest is in `Deeds`

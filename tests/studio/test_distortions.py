@@ -157,13 +157,15 @@ def piece(**ground: str) -> Piece:
     return parse_piece({**PIECE, "picture": {**PIECE["picture"], "beside": beside}}, "T")
 
 
-def staged(what: Piece, gradient: float, *notes: Event) -> tuple[Scene, Arrangement, dict[str, Frames]]:
+def staged(
+    what: Piece, gradient: float, *notes: Event, ticks: int = 80
+) -> tuple[Scene, Arrangement, dict[str, Frames]]:
     """A fit that rests, with one gradient in all four; the first bar on black, the second on the video."""
-    still = {name: np.full(80, 0.1 * k) for k, name in enumerate(FIT)}
-    still |= {f"gradient_{p}": np.full(80, gradient) for p in "abcd"} | {"gradient_norm": np.full(80, 9.0)}
+    still = {name: np.full(ticks, 0.1 * k) for k, name in enumerate(FIT)}
+    still |= {f"gradient_{p}": np.full(ticks, gradient) for p in "abcd"} | {"gradient_norm": np.full(ticks, 9.0)}
     recorded = {
-        "fit": Frames(still, notes, 10.0, 80),
-        "video": Frames({"media_time": 3.0 + np.arange(80) / 10}, (), 10.0, 80),
+        "fit": Frames(still, notes, 10.0, ticks),
+        "video": Frames({"media_time": 3.0 + np.arange(ticks) / 10}, (), 10.0, ticks),
     }
     played = arrange(what, recorded)
     videos = {"video": Landscape()}
@@ -222,3 +224,21 @@ def test_grounds_that_are_none_are_one_line():
         piece(video="vdeo")
     with pytest.raises(PieceError, match="picture names section 'bnt'"):
         parse_piece({**PIECE, "picture": {"view": "curve", "sections": ["bnt"]}}, "T")
+
+
+@pytest.mark.parametrize("where", ["before", "first", "again"])
+def test_a_bubble_stays_in_the_section_in_which_it_was_blown(where):
+    """Where the same picture is seen twice, a note of the first time is not seen in the second."""
+    raw = piece(effect="bubbles", preset="code").model_dump(mode="json")
+    raw["sections"] = [*PIECE["sections"], {"name": "black again", "bars": 1}, {"name": "bent again", "bars": 1}]
+    raw["picture"]["beside"][0]["sections"] = ["bent", "bent again"]
+    what = parse_piece(raw, "T")
+    tick = {"before": 38, "first": 78, "again": 122}[where]
+    note = Event(tick, "note", {"midi": 60, "velocity": 1.0}, given=True)
+    scene, played, recorded = staged(what, 0.3, note, ticks=160)
+    begins = [s.seconds[0] for s in played.sections]
+    assert begins == pytest.approx([0, 4, 8, 12])
+    for number, seconds in ((1, 7.95), (3, 12.55)):
+        shown, video, _ = uncovered(scene, recorded, seconds)
+        own = where == {1: "first", 3: "again"}[number]
+        assert bool((shown != video).any()) == own, (where, number)

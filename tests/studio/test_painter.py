@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from pieces.piece import find_piece
-from pieces.signals import Frames
+from pieces.signals import Event, FrameBlock, Frames
 from pieces.source import check_controls, find_source
 from studio.painter import Canvas, Painter, Wish, _Roll, boxes
 from studio.pictures.draw import picture
@@ -141,3 +141,63 @@ def test_the_grid_is_that_of_the_scene(tiles, knots):
     for left, top, right, bottom in boxes(tiles, 90, 60):
         alone = picture(one.view, frames, 2.0 * piece.rate(part), right - left, bottom - top, one.options)
         assert np.array_equal(drawn[top:bottom, left:right], alone)
+
+
+def grounded(painter, tmp_path, notes, **more):
+    """Forty seconds of curves over the built-in picture, the last ten in a section of their own; drawn live."""
+    from pieces.arrange import arrange
+    from pieces.piece import parse_piece
+    from studio.pictures.video import Landscape
+
+    piece = parse_piece(
+        {
+            "title": "T",
+            "parts": {"fit": {"source": "cubics", "rate": 50}, "video": {"source": "video", "rate": 25}},
+            "sections": [{"name": "black", "bars": 10}, {"name": "bent", "bars": 10}],
+            "picture": {"view": "curve", "part": "fit", "sections": ["bent"],
+                        "ground": {"video": "video", "effect": "bubbles", "preset": "code"}},
+        },
+        "T",
+    )  # fmt: skip
+    names = ("a", "b", "c", "d", *(f"target_{n}" for n in "abcd"), *(f"gradient_{n}" for n in "abcd"))
+    arrays = {n: np.full(4000, 0.01 * k) for k, n in enumerate(names)}
+    events = tuple(Event(tick, "note", {"midi": midi, "velocity": 0.8}, True) for tick, midi in notes)
+    media = {"media_time": np.arange(2000) * 0.04}
+    films = {"video": more["film"]} if "film" in more else {}
+    painter.open(Canvas(piece.picture.model_dump(mode="json"), {"fit": 50.0, "video": 25.0}, videos=films))
+    painter.add("fit", FrameBlock(0, arrays, events))
+    painter.add("video", FrameBlock(0, media, ()))
+    recorded = {"fit": Frames(arrays, events, 50.0, 4000), "video": Frames(media, (), 25.0, 2000)}
+    played = arrange(piece, recorded)
+    assert [s.seconds[0] for s in played.sections] == pytest.approx([0, 40])
+    scene = Scene(piece.picture, recorded, played.layouts, played.duration, played.sections, {"video": Landscape()})
+
+    def live(seconds):
+        ticks = {"fit": seconds * 50, "video": seconds * 25}
+        painter.draw(Wish(ticks, 96, 54, "bent", seconds, {"fit": 2000, "video": 1000}))
+        return painter.pictures.get(timeout=60)
+
+    return live, lambda seconds: scene.draw(seconds, 96, 54)
+
+
+def test_bubbles_are_those_of_the_section_as_in_the_film(painter, tmp_path):
+    """A note before its beginning blows none; and none changes its place when an older one is long gone."""
+    notes = [(1990, 40), (2010, 50), (2150, 70), (3700, 45), (3720, 80)]
+    live, film = grounded(painter, tmp_path, notes)
+    free, _ = grounded(painter, tmp_path, ())
+    plain = {s: free(s) for s in (40.1, 41.0, 44.0, 75.0, 77.0)}
+    live, film = grounded(painter, tmp_path, notes)
+    for seconds, bubbles in ((40.1, False), (41.0, True), (44.0, True), (75.0, True), (77.0, True)):
+        shown = live(seconds)
+        assert np.array_equal(shown, film(seconds)), seconds
+        assert (shown != plain[seconds]).any() == bubbles, seconds
+
+
+def test_a_film_that_is_none_is_said_and_the_built_in_picture_moves(painter, tmp_path):
+    (tmp_path / "broken.mp4").write_bytes(b"no film at all" * 100)
+    live, film = grounded(painter, tmp_path, [(2010, 50)], film=str(tmp_path / "broken.mp4"))
+    for seconds in (41.0, 42.0):
+        assert np.array_equal(live(seconds), film(seconds))
+    assert len(painter.lines) == 1
+    assert "broken.mp4: the video cannot be read" in painter.lines[0]
+    assert "the built-in picture moves instead" in painter.lines[0]

@@ -329,3 +329,13 @@ def test_frames_wait_for_a_studio_that_is_busy_and_none_is_lost(stage):
     stage.until(lambda: stage.ticks() > before + 450)
     ends = [0, *(b.end_tick for b in stage.blocks())]
     assert [b.first_tick for b in stage.blocks()] == ends[:-1]
+
+
+def test_it_says_how_many_ticks_its_section_began_with(stage):
+    sections = [{"name": "one", "bars": 0.25}, {"name": "two", "bars": 0.25}, {"name": "three", "bars": 50}]
+    stage.begin(piece(sections))
+    for number, name in enumerate(("one", "two", "three")):
+        assert stage.position(lambda p, name=name: p.section == name).begun == {"fit": 20 * number}
+    stage.send(Pause(), Seek(1.5))
+    back = stage.position(lambda p: p.mode == "paused" and p.section == "two")
+    assert back.begun == {"fit": 20}
