@@ -34,7 +34,8 @@ def exhibit(
 ) -> None:
     """Show the takes and live pieces of PROGRAMME (a TOML file) full screen, in order, until someone ends it.
 
-    To leave hold q, press it three times within two seconds, or type exit.
+    To leave hold q, press it three times within two seconds, or type exit. F8 or ! silences it at once, over all items
+    to come, while pictures and time go on; Space brings the sound back where the show is then.
     """
     from studio.exhibition.programme import EXAMPLE
 

@@ -179,6 +179,9 @@ class LiveTurn(Turn):
             self._performer.send(UseEngine(self._address))
         return self._is_loaded or self._address is None or time.monotonic() - self._warmed > _WARMS
 
+    def sound_again(self) -> None:
+        self._performer.send(UseEngine(self._address))
+
     @property
     def _is_loaded(self) -> bool:
         state = self._sound.state()

@@ -24,6 +24,8 @@ LOOK, SAVE = 0.05, 1.0
 WARM = 15.0
 #: Seconds in which the first item comes; and after which it is tried again where no item can be shown.
 _FIRST, AGAIN = 0.5, 30.0
+#: dB of everything while there is panic.
+_UNHEARD = -140.0
 #: Seconds in which a label comes, and in which it fades away.
 _COMES, _GOES = 0.6, 1.5
 
@@ -127,10 +129,13 @@ class Exhibition:
         Why nothing could be shown at all; empty where something was.
     over : Event
         Set when it has ended.
+    silent : bool
+        Whether there was panic, and nobody has brought the sound back.
     """
 
     def __init__(self, programme: Programme, house: House, places: Places, journal: Journal, start: Place) -> None:
         self.programme, self.failure, self.over = programme, "", threading.Event()
+        self.silent = False
         self._house, self._places, self._journal = house, places, journal
         self._start = start
         self._stop = threading.Event()
@@ -184,11 +189,26 @@ class Exhibition:
         return seen
 
     def panic(self) -> None:
-        """Silence at once; the next item sounds again."""
-        from sonify.engine.commands import Panic
+        """Silence at once, until `sound_again`; the show goes on, unheard."""
+        from sonify.engine.commands import MasterGain, Panic
 
-        self._house.sound.send(Panic())
-        self._journal.say("panic: silent until the next item")
+        for command in (Panic(), MasterGain(_UNHEARD)):
+            self._house.sound.send(command)
+        if not self.silent:
+            self._journal.say("panic: silent until somebody brings the sound back; the show goes on")
+        self.silent = True
+
+    def sound_again(self) -> None:
+        """Sound again after panic, where the show is now."""
+        from sonify.engine.commands import MasterGain
+
+        if not self.silent:
+            return
+        self.silent = False
+        if (turn := self._now) is not None:
+            turn.sound_again()
+        self._house.sound.send(MasterGain(0.0))
+        self._journal.say("the sound is back")
 
     def fault(self, error: Exception) -> None:
         """Log what should not have happened, once."""

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 SMALLEST = 8
 #: dBTP that an item is not lifted above to be as loud as the others.
 CEILING = -1.0
+#: Seconds in which sound comes back after panic.
+_RETURNS = 0.5
 #: Decks that items take in turn: more than ever sound together.
 _DECKS = 4
 
@@ -130,6 +132,10 @@ class Turn(ABC):
         """Called about 20 times a second while it is shown or leaves."""
 
     @abstractmethod
+    def sound_again(self) -> None:
+        """Sound again where it is now: panic has emptied its deck."""
+
+    @abstractmethod
     def leave(self, fade: float) -> None:
         """Fall silent within `fade` seconds."""
 
@@ -181,7 +187,10 @@ class TakeTurn(Turn):
     def _begin(self, fade: float) -> None:
         from sonify.engine.commands import LoadFile
 
-        self._sound.send(LoadFile(self._deck, self._path, at=self._place[0], gain_db=self._gain, fade=fade))
+        self._sound.send(LoadFile(self._deck, self._path, at=self.position, gain_db=self._gain, fade=fade))
+
+    def sound_again(self) -> None:
+        self._begin(_RETURNS)
 
     def _heard(self, now: float) -> float | None:
         state = self._sound.state()

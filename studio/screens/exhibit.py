@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 FPS = 20
 #: How it is left: one of these keys so many times within so many seconds, or a word.
 KEYS, TIMES, WITHIN, WORD = ("q", "ctrl+c", "ctrl+q"), 3, 2.0, "exit"
+#: Brings the sound back after panic; panic itself never does, however often its key is pressed.
+SOUND = "space"
 #: Seconds that the hint is shown after a key.
 HINT_S = 4.0
 
@@ -79,8 +81,7 @@ class Exhibit(App[None]):
         self.exhibition = exhibition
         keys = keymap or Keymap({})
         self._panic = set(keys.keys("panic"))
-        panic = " or ".join(keys.signs("panic"))
-        self._hint = f"{panic}: silence · to leave hold q, press it three times quickly, or type {WORD}"
+        self._signs = " or ".join(keys.signs("panic"))
         self._guard = Guard()
         self._alive: int | None = None
         self._hinted: float | None = None
@@ -123,10 +124,16 @@ class Exhibit(App[None]):
             return
         caption = self.exhibition.caption
         hinted = self._hinted is not None and time.monotonic() - self._hinted < HINT_S
-        hint = self._hint if hinted else ""
+        hint = self.hint if hinted else ""
         placard.write(Writing(*caption, hint) if caption else Writing(hint=hint))
         picture = self.exhibition.draw(width, height)
         placard.show(np.zeros((height, width, 3), dtype=np.uint8) if picture is None else picture)
+
+    @property
+    def hint(self) -> str:
+        """What the keys do now."""
+        sound = "Space: the sound back" if self.exhibition.silent else f"{self._signs}: silence"
+        return f"{sound} · to leave hold q, press it three times quickly, or type {WORD}"
 
     async def on_event(self, event: events.Event) -> None:
         """Keys come here before any binding, and go no further: there is nothing else to be done with them."""
@@ -140,6 +147,8 @@ class Exhibit(App[None]):
     def _key(self, event: events.Key) -> None:
         if event.key in self._panic:
             self.exhibition.panic()
+        elif event.key == SOUND:
+            self.exhibition.sound_again()
         if self._guard.leaves(event.key, event.character):
             self.leave()
         self._hinted = time.monotonic()

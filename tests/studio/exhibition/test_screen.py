@@ -92,6 +92,12 @@ def test_typing_the_word_leaves_and_panic_silences(takes, home, tmp_path):
             await until(pilot, lambda: peak() > 0.01)
             await pilot.press("f8")
             await until(pilot, lambda: peak() < 1e-4, 2)
+            await pilot.press("f8")
+            await until(pilot, lambda: "Space: the sound back" in text_of(app)[-1])
+            assert peak() < 1e-4
+            await pilot.press("space")
+            await until(pilot, lambda: peak() > 0.01, 3)
+            await until(pilot, lambda: "F8 or !: silence" in text_of(app)[-1])
             await pilot.press(*"exi")
             assert not app.exhibition.over.is_set()
             await pilot.press("t")

@@ -8,12 +8,14 @@ import sqlite3
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from itertools import pairwise
 from pathlib import Path
 from threading import Thread
 from typing import Any
 
 import numpy as np
 import pytest
+import tomlkit
 
 from db.archive import Archive
 from db.work import ShowingRecord
@@ -23,7 +25,7 @@ from studio.exhibition.opening import exhibition
 from studio.exhibition.programme import parse_programme
 from studio.exhibition.showing import Exhibition, resumed
 from studio.exhibition.turns import gain
-from tests.studio.exhibition.hall import TAIL, TONES, level, programme, recorded, until
+from tests.studio.exhibition.hall import TAIL, TONES, level, programme, recorded, tone, until
 
 
 @contextmanager
@@ -150,9 +152,14 @@ def test_it_goes_on_where_it_was_stopped_and_fresh_begins_anew(takes, home, tmp_
         assert (showing.position or 9) < 1.0
 
 
-def test_panic_silences_and_the_next_item_sounds(takes, home, tmp_path):
-    path = programme(tmp_path / "p.toml", [{"take": takes["low"]}, {"take": takes["high"]}], crossfade=0.2)
-    with playing(path, home) as (showing, _):
+@pytest.mark.parametrize("kind", ["take", "piece"])
+def test_panic_silences_all_items_until_the_sound_is_wanted_back(takes, home, tmp_path, kind):
+    """Time goes on meanwhile, and the sound comes back where it would have been."""
+    for name in TONES:
+        (tmp_path / f"{name}.toml").write_text(tomlkit.dumps(tone(name)))
+    items = [{"take": takes[name]} if kind == "take" else {"piece": f"{name}.toml"} for name in TONES]
+    path = programme(tmp_path / "p.toml", items, crossfade=0.2)
+    with playing(path, home, tmp_path / "heard.wav") as (showing, journal):
         sound = showing._house.sound
 
         def loud() -> bool:
@@ -160,13 +167,33 @@ def test_panic_silences_and_the_next_item_sounds(takes, home, tmp_path):
             return state is not None and max(state.peak) > 0.01
 
         until(loud)
+        until(lambda: (showing.position or 0) > 1.0)
         showing.panic()
         until(lambda: not loud(), 1.0)
-        at = showing.position
-        until(lambda: (showing.position or 0) > (at or 0) + 0.5)  # time goes on
-        assert not loud()
+        before = showing.position or 0
+        showing.panic()  # again: no key pressed in haste brings the sound back
+        until(lambda: (showing.position or 0) > before + 0.5)
+        showing.sound_again()
+        until(loud, 3.0)
+        assert showing.item == 0
+        at = time.monotonic()
+        until(lambda: time.monotonic() > at + 0.7)
+        showing.panic()
         until(lambda: showing.item == 1, 20)
-        until(loud)
+        until(lambda: (showing.position or 0) > 1.0)
+        assert not loud()
+        showing.sound_again()
+        until(loud, 3.0)
+        until(showing.over.is_set, 20)
+        assert sum(line.startswith("panic") for line in journal.lines) == 2
+    low, high = (level(recorded(tmp_path / "heard.wav"), pitch) > 0.01 for pitch, _ in TONES.values())
+    heard, gaps = np.flatnonzero(low | high) / 10, []
+    for a, b in pairwise(heard):
+        if b - a > 0.25:
+            gaps.append(b - a)
+    assert len(gaps) == 2
+    assert 0.4 < gaps[0] < 2.0
+    assert gaps[1] > 2.0
 
 
 def test_the_sound_comes_back_where_it_was_when_the_engine_is_killed(takes, home, tmp_path):
