@@ -71,8 +71,10 @@ class Keys(Source):
         """Make `n` ticks; see `Source.step`."""
         counts, first = self._counts, self._counts["tick"]
         emitted: list[Event] = []
-        for event in events:
+        if events and not counts["played"]:
             counts["played"] = 1
+            self._let_go_of_own(emitted)
+        for event in events:
             self._hear(event, emitted)
         rows: dict[str, list[Any]] = {c.name: [] for c in self.channels}
         for _ in range(n):
@@ -97,7 +99,7 @@ class Keys(Source):
         elif event.kind == "end":
             emitted.append(Event(counts["tick"], "ended"))
         elif event.kind in ("soft", "pedal"):
-            down = int(_value(event) >= 0.5)
+            down = int(pedal(event) >= 0.5)
             if event.kind == "soft" and down > counts["soft"]:
                 self._turn(emitted)
             elif event.kind == "pedal" and not down:
@@ -140,13 +142,17 @@ class Keys(Source):
         if tick % int(controls["every"]):
             return
         phrase = PHRASES[(counts["part"] - 1) % len(PHRASES)]
-        for midi in [int(slot[_NOTE]) for slot in self._slots if slot[_DOWN]]:
-            emitted.append(Event(tick, "note", {"midi": midi, "velocity": 0.0}))
-            self._let_go(midi)
+        self._let_go_of_own(emitted)
         for midi in phrase[counts["chord"] % len(phrase)]:
             emitted.append(Event(tick, "note", {"midi": midi, "velocity": 0.7}))
             self._strike(midi, 0.7)
         counts["chord"] += 1
+
+    def _let_go_of_own(self, emitted: list[Event]) -> None:
+        """End what it plays by itself."""
+        for midi in [int(slot[_NOTE]) for slot in self._slots if slot[_DOWN]]:
+            emitted.append(Event(self._counts["tick"], "note", {"midi": midi, "velocity": 0.0}))
+            self._let_go(midi)
 
     def snapshot(self) -> bytes:
         """Slots and pedals as JSON."""
@@ -179,7 +185,14 @@ def note(event: Event) -> tuple[int, float]:
     return midi, float(velocity)
 
 
-def _value(event: Event) -> float:
+def pedal(event: Event) -> float:
+    """How far a pedal is down.
+
+    Raises
+    ------
+    SourceError
+        If it is no number.
+    """
     value = event.data.get("value", 1.0)
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise SourceError(f"{event.kind} {dict(event.data)}: it needs value, a number from 0 to 1")

@@ -54,6 +54,8 @@ class Studio(App[None]):
         Folder of keymap, themes and settings.
     piece : str, optional
         What to open; default: the last one.
+    perform : callable, optional
+        Opens and plays a piece instead, in a thread: a performance, with a large picture and keys that are notes.
     """
 
     TITLE = "Descant"
@@ -70,12 +72,14 @@ class Studio(App[None]):
     COMMAND_PALETTE_BINDING = ""
     BINDINGS: ClassVar[list[Any]] = bindings("everywhere")
 
-    def __init__(self, start: Start, configuration: Path, piece: str = "") -> None:
+    def __init__(
+        self, start: Start, configuration: Path, piece: str = "", perform: Callable[[], None] | None = None
+    ) -> None:
         super().__init__()
         # Children are spawned while Textual holds stderr, which has no descriptor then: the helper of all spawning
         # must be there before.
         resource_tracker.ensure_running()
-        self._start, self._configuration = start, configuration
+        self._start, self._configuration, self.perform = start, configuration, perform
         self.model: Model | None = None
         #: Reports of the session, as they come from its threads; screens take them out.
         self.reports: deque[object] = deque()
@@ -124,8 +128,11 @@ class Studio(App[None]):
             self.reports.append(Notice(str(error)))
         else:
             self.model = model
-            model.look_back()
-            self._open(self._wanted)
+            if self.perform is None:
+                model.look_back()
+                self._open(self._wanted)
+            else:
+                self.perform()
         found = items()
         self.call_from_thread(lambda: self.screen_stack[1].query_one(Shelf).fill(found))
 

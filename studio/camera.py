@@ -62,6 +62,16 @@ class Camera:
             self.close()
             raise CameraError(f"--video camera: {device} gives no picture: see that nothing else uses it")
 
+    def look(self) -> Pixels:
+        """The latest picture."""
+        shown: Pixels = self._latest.to_ndarray(format="rgb24")
+        return shown
+
+    def cut(self, path: Path) -> None:
+        """End the film; what is filmed from now on is another one, whose media times begin anew."""
+        self._finish()
+        self.path, self.filmed, self._place = path, 0, -1
+
     def film(self, seconds: float) -> Pixels | None:
         """Write the latest picture as that of a media time, and return it; None where that is not after the last."""
         place, latest = int(seconds / _UNIT + 1e-6), self._latest
@@ -83,6 +93,9 @@ class Camera:
             self._ended.set()
             self._thread.join()
             self._input.close()
+        self._finish()
+
+    def _finish(self) -> None:
         if self._output is not None:
             self._output.mux(self._stream.encode(None))
             self._output.close()

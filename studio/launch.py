@@ -12,11 +12,13 @@ from pieces.signals import DescantError
 from studio import terminal
 
 if TYPE_CHECKING:
+    from studio.asked import Asked
+    from studio.performing import Performing
     from studio.screens.model import Model
 
 
-def launch(archive: str | None = None, piece: str = "") -> int:
-    """Open the studio, and leave the terminal as it was; gives the exit status.
+def launch(archive: str | None = None, asked: Asked | None = None) -> int:
+    """Open the studio, for a performance if one is asked for, and leave the terminal as it was; gives the exit status.
 
     Raises
     ------
@@ -25,26 +27,34 @@ def launch(archive: str | None = None, piece: str = "") -> int:
     """
     if line := terminal.unusable():
         raise DescantError(line)
-    status, line = terminal.supervised(lambda alive: _play(archive, piece, alive))
+    status, line = terminal.supervised(lambda alive: _play(archive, asked, alive))
     if line:
         raise DescantError(line)
     return status
 
 
-def _play(archive: str | None, piece: str, alive: int) -> int:
+def _play(archive: str | None, asked: Asked | None, alive: int) -> int:
     from studio.app import Studio
     from studio.config import configuration
+
+    performing: Performing | None = None
+    if asked is not None:
+        from studio.performing import Performing
+
+        performing = Performing(asked, archive)
 
     def start(post: Callable[[object], None]) -> Model:
         from studio.session import Session
 
-        return Session(post, archive)
+        return Session(post, archive) if performing is None else performing.start(post)
 
-    app = Studio(start, configuration(), piece)
+    app = Studio(start, configuration(), perform=None if performing is None else performing.begin)
     app.run_beside(lambda leave: asyncio.get_running_loop().add_reader(alive, leave))
     if app.model is not None:
         with suppress(DescantError):
             app.model.close()
+    if performing is not None:
+        performing.close()
     if app.fault:
         print(f"descant: {' '.join(app.fault.split())}", file=sys.stderr)
     return app.return_code or 0

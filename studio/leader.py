@@ -27,6 +27,7 @@ from studio.messages import (
     Report,
     Rescore,
     Seek,
+    Send,
     Set,
     Stop,
     UseEngine,
@@ -75,7 +76,9 @@ class Leader:
     run : Run or None
         The performance that is heard of.
     over : Event
-        Set when a performance ends.
+        Set when the end of a performance was reported.
+    awaits : bool
+        Whether parts wait for a player from the beginning, and do not play by themselves.
     """
 
     def __init__(self, post: Post, keeper: Keeper, background: Background, sound: Sound) -> None:
@@ -86,6 +89,7 @@ class Leader:
         self.piece: Mapping[str, Any] = {}
         self.run: Run | None = None
         self.over = threading.Event()
+        self.awaits = False
         self._is_silenced = False
         self._newest: Run | None = None
         self._waiting: deque[Run] = deque()
@@ -190,6 +194,8 @@ class Leader:
                 run.paths = dict(paths)
                 self._waiting.append(run)
                 self.send(run.begin(self._sound.address))
+                if self.awaits and run.until is None:
+                    self.send(Send("await", {}))
 
     def branch(self, run: Run, beat: float, another: Mapping[str, Any] | None = None) -> None:
         """Perform `run` again up to a beat and go on from there; or another piece, from its start, up to that beat."""
@@ -276,6 +282,8 @@ class Leader:
             elif isinstance(report, Ended):
                 self._hear_ended(report)
         self._post(report)
+        if isinstance(report, Ended):
+            self.over.set()
 
     def _hear_opened(self, report: Opened) -> None:
         if self.run is not None and not self.run.ended:
@@ -327,7 +335,6 @@ class Leader:
             self._keeper.do(lambda archive: run.take.fail(report.reason))
         if report.status == "failed":
             self._post(Crashed(report.reason))
-        self.over.set()
 
     def _finish(self, run: Run) -> None:
         run.ended = True

@@ -33,6 +33,8 @@ class Begin:
         Part → events to be given again at their ticks, as plain data: a branch first performs what it comes from.
     until : float or None
         Beat up to which that happens as fast as it can; then it waits, paused.
+    until_s : float or None
+        The same in seconds of the performance, whatever its tempi and wherever its sections end; in place of `until`.
     paused : bool
         Whether it waits for `Play` before its first tick.
     deck : str
@@ -48,6 +50,7 @@ class Begin:
     until: float | None = None
     paused: bool = False
     deck: str = "live"
+    until_s: float | None = None
 
 
 @dataclass(frozen=True)
@@ -128,11 +131,12 @@ Command: TypeAlias = Begin | Play | Pause | Step | Stop | Speed | Seek | Loop | 
 
 @dataclass(frozen=True)
 class Opened:
-    """The sources are there: what each part emits and what can be turned."""
+    """The sources are there: what each part emits, what can be turned, and kinds of event that it listens to."""
 
     channels: Mapping[str, tuple[Channel, ...]]
     controls: Mapping[str, tuple[Control, ...]]
     values: Mapping[str, Mapping[str, Value]]
+    listens: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -237,7 +237,8 @@ class _House:
         self._stage = stage = live(begin, planned, performances, self._commands, self._say, self._links)
         controls = {name: tuple(performance.source.controls) for name, performance in performances.items()}
         values = {name: dict(performance.controls) for name, performance in performances.items()}
-        self._say(Opened(stage.channels, controls, values))
+        listens = {name: tuple(performance.source.listens) for name, performance in performances.items()}
+        self._say(Opened(stage.channels, controls, values, listens))
         stage.perform(conductor)
         return stage
 

@@ -1,20 +1,25 @@
-"""Who is told what a performer plays: the parts that perform in the section; and notes from a file, in their time."""
+"""What comes in, what it means, and who is told: the parts that perform in the section; and notes of a file in time."""
 
 from __future__ import annotations
 
+import time
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from pieces.form import Stretch, of_sections
+from pieces.keys import note, pedal
 from pieces.piece import Piece, PieceError
 from pieces.sections import Section
-from pieces.signals import FrameBlock
+from pieces.signals import Control, DescantError, Event, FrameBlock
+from pieces.source import nearest
+from studio.messages import Send, Set
 from studio.performance import Performance
 
 if TYPE_CHECKING:
     from sonify.incoming import TimedEvent
+    from sonify.midi_in import MidiIn
 
 #: What is performed where no piece is named.
 FOUR_PARTS = "castro-live"
@@ -22,16 +27,81 @@ FOUR_PARTS = "castro-live"
 SOFT = 67
 #: Seconds that a performance goes on after the last note of a file.
 AFTER = 4.0
+#: Kinds of event that are for all parts, also for those that have not begun.
+FOR_ALL = ("await", "end")
+
+#: Part → its controls; and MIDI controller → the part and the control that it turns.
+Controls: TypeAlias = Mapping[str, Iterable[Control]]
+Controllers: TypeAlias = Mapping[int, tuple[str, str]]
 
 
 def heard_as(event: TimedEvent) -> tuple[str, dict[str, Any]]:
-    """An event as sources know it: a key let go is a note of velocity 0, controller 67 is the soft pedal."""
-    if event.kind in ("note", "note_off"):
-        velocity = 0.0 if event.kind == "note_off" else float(event.data["velocity"])
-        return "note", {"midi": int(event.data["midi"]), "velocity": velocity}
-    if event.kind == "control" and event.data.get("cc") == SOFT:
-        return "soft", {"value": float(event.data["value"])}
-    return event.kind, dict(event.data)
+    """An event as sources know it: a key let go is a note of velocity 0, controller 67 is the soft pedal.
+
+    Raises
+    ------
+    SourceError
+        If it is a note or a pedal with data that no source could use.
+    """
+    kind, data = event.kind, dict(event.data)
+    if kind == "note_off":
+        kind, data = "note", {**data, "velocity": 0.0}
+    elif kind == "control" and data.get("cc") == SOFT:
+        kind, data = "soft", {"value": data.get("value")}
+    if kind == "note":
+        midi, velocity = note(Event(0, kind, data))
+        return kind, {"midi": midi, "velocity": velocity}
+    if kind in ("soft", "pedal"):
+        data["value"] = pedal(Event(0, kind, data))
+    return kind, data
+
+
+def meant(event: TimedEvent, controllers: Controllers, controls: Controls) -> Set | Send | None:
+    """What an event asks for: a control that is turned, or something that is played; nothing of a knob without a use.
+
+    Raises
+    ------
+    DescantError
+        If it asks for what there is not.
+    """
+    data = event.data
+    if event.kind == "set":
+        name = str(data.get("control"))
+        part = str(data.get("part") or (next(iter(controls)) if len(controls) == 1 else ""))
+        if part not in controls:
+            raise PieceError(f"set {part}/{name}: no part {part!r}{nearest(part, controls)}")
+        return Set(part, name, data["value"])
+    if event.kind == "control" and data.get("cc") in controllers:
+        part, control = controllers[data["cc"]]
+        declared = next(c for c in controls[part] if c.name == control)
+        return Set(part, control, declared.value(min(max(pedal(Event(0, "control", data)), 0.0), 1.0)))
+    return None if event.kind == "control" and data.get("cc") != SOFT else Send(*heard_as(event))
+
+
+def parse_controllers(controls: Controls, given: Sequence[str]) -> dict[int, tuple[str, str]]:
+    """``"1=fit.learning_rate"`` → ``{1: ("fit", "learning_rate")}``; the part may be left out when there is one.
+
+    Raises
+    ------
+    PieceError
+        If one cannot be read, or turns nothing.
+    """
+    found = {}
+    for text in given:
+        number, equals, name = text.partition("=")
+        part, _, control = name.rpartition(".")
+        part = part or next(iter(controls))
+        if not equals or not number.strip().isdigit() or int(number) > 127:
+            raise PieceError(f"--cc {text}: write it as NUMBER=part.control, the number from 0 to 127")
+        if part not in controls:
+            raise PieceError(f"--cc {text}: no part {part!r}{nearest(part, controls)}")
+        live = [c.name for c in controls[part] if c.live and c.range is not None]
+        if control not in live:
+            raise PieceError(
+                f"--cc {text}: {part} has no control {control!r} that a knob can turn{nearest(control, live)}"
+            )
+        found[int(number)] = (part, control)
+    return found
 
 
 class Prompter:
@@ -74,6 +144,24 @@ def performing(section: Section, performances: Mapping[str, Performance]) -> lis
     return [performances[n] for n in names if n not in section.warp or section.warp[n].performs]
 
 
+class Port:
+    """A MIDI port that is looked after: when it is gone its notes end, and the performance goes on without it."""
+
+    def __init__(self, midi: MidiIn, notice: Callable[[str], None]) -> None:
+        self._midi, self._notice, self._checked = midi, notice, 0.0
+
+    def is_there(self) -> bool:
+        """Whether it was there when it was last looked for, at most a second ago."""
+        if time.monotonic() - self._checked > 1.0:
+            self._checked = time.monotonic()
+            try:
+                self._midi.check()
+            except DescantError as error:
+                self._notice(f"{error}; the performance goes on without it")
+                return False
+        return True
+
+
 class Roll:
     """The events of a file, each due at its time in the piece."""
 
@@ -88,6 +176,11 @@ class Roll:
         while self._events and self._events[0].seconds <= seconds + 1e-6:
             found.append(self._events.popleft())
         return found
+
+    def skip(self, seconds: float) -> None:
+        """Leave out what was due before a time."""
+        while self._events and self._events[0].seconds < seconds:
+            self._events.popleft()
 
 
 class Script:

@@ -74,6 +74,14 @@ class Recording:
 
 
 @dataclass(frozen=True)
+class Filmed:
+    """A camera films what a part shows: the latest picture is found at `path` (`studio.pictures.video.Latest`)."""
+
+    part: str
+    path: str
+
+
+@dataclass(frozen=True)
 class Crashed:
     """The performer's process failed, with the reason; the studio goes on, and `play` performs anew."""
 

@@ -23,7 +23,7 @@ from studio.history import History
 from studio.jobs import Excerpt
 from studio.keeper import Keeper, Notebook, Post
 from studio.leader import Leader, Parents, Subject
-from studio.messages import Command, Loop, Notice, Seek, Send, Speed, Step, Stop, When
+from studio.messages import Command, Loop, Notice, Seek, Send, Set, Speed, Step, Stop, When
 from studio.piecefile import PieceFile
 from studio.reports import History as Undoable
 from studio.reports import Offered
@@ -100,14 +100,19 @@ class Session:
             return ""
         return f"edits of {Path(self.name).name} are in no file: save as writes one"
 
-    def open(self, name: str) -> None:
-        """Open a piece by name or path, or that of a take (``take:ID``); it is ready and paused."""
+    def open(self, name: str, seed: int = 0, change: Callable[[Piece], Piece] | None = None) -> None:
+        """Open a piece by name or path, or that of a take (``take:ID``); it is ready and paused.
+
+        What `change` makes of it stands in no file; where that is something else it has a draft.
+        """
         if name.startswith("take:"):
             self.open_take(name.removeprefix("take:"))
             return
-        piece, base, path = revise.read(name)
-        piece = revise.checked(name, piece.model_dump(), base)
-        self._open(name, piece, PieceFile.of(name, piece, base, path))
+        read, base, path = revise.read(name)
+        wanted = read if change is None else change(read)
+        piece = revise.checked(name, wanted.model_dump(), base)
+        file = PieceFile.of(name, piece, base, path) if wanted == read else PieceFile.of("", piece, base, None)
+        self._open(name, piece, file, seed)
 
     def open_take(self, take: str) -> None:
         """Open the piece of a take as it was played last; what is performed of it is the take's child."""
@@ -215,6 +220,18 @@ class Session:
         """Give every part that listens to it an event, such as a note."""
         self._send(Send(kind, data))
 
+    def awaits(self, player: bool) -> None:
+        """Whether there is a player: then parts wait for notes, now and in performances to come."""
+        with self._lock:
+            self._leader.awaits = player
+            if player:
+                self._send(Send("await", {}))
+
+    def turn(self, part: str, control: str, value: Value) -> None:
+        """Turn a control as a player does: heard and recorded, and no edit."""
+        with self._lock:
+            self._send(Set(part, control, self._control(part, control).check(value)))
+
     def branch(self, beat: float | None = None) -> None:
         """Perform again up to a beat (default: where the playhead is) and go on from there: a take of its own."""
         with self._lock:
@@ -303,6 +320,17 @@ class Session:
             self._keeper.do(run.take.keep)
             if run.ended:
                 self._leader.mix(run)
+
+    def attach(self, role: str, path: Path) -> None:
+        """Keep a file with the take that is performed, or was performed last: what a camera filmed for an input."""
+
+        def job(archive: Archive) -> None:
+            if run.take.take_id is not None and not run.discarded:
+                archive.add_media(run.take.take_id, role, path)
+
+        with self._lock:
+            run = self._performed()
+            self._keeper.do(job)
 
     def discard(self) -> None:
         """Remove the take that is performed, or was performed last; it is stopped before."""

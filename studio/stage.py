@@ -37,7 +37,7 @@ from studio.messages import (
 from studio.performance import Performance
 from studio.plan import Plan
 from studio.playhead import DELAY, GRAIN, LATE, SLACK, Playhead
-from studio.prompt import Prompter
+from studio.prompt import FOR_ALL, Prompter
 
 if TYPE_CHECKING:
     from studio.conductor import Conductor
@@ -96,7 +96,8 @@ class LiveStage:
         self._prompter = Prompter()
         self._beat = 0.0
         #: Beat up to which it performs now, whatever the time; and whether that is what came before a branch.
-        self._target, self._branches = begin.until, begin.until is not None
+        self._target = begin.until if begin.until_s is None else math.inf
+        self._branches, self._second = self._target is not None, begin.until_s
         #: A score with the beat at which it is taken up; and one that is to be noted with the next ticks.
         self._pending: tuple[Mapping[str, Any], float, Player | None] | None = None
         self._unnoted: Mapping[str, Any] | None = None
@@ -109,7 +110,7 @@ class LiveStage:
         self._samples = {v: Path(p) for k, p in plan.files.items() if (v := k.removeprefix("sample.")) != k}
         self._tail = plan.piece.master.tail
         self._use(begin.engine)
-        if not begin.paused and begin.until is None:
+        if not begin.paused and self._target is None:
             self.playhead.play(now)
 
     # What the conductor asks for
@@ -180,6 +181,8 @@ class LiveStage:
     def _is_due(self, stretch: Stretch) -> bool:
         """Whether a stretch is to be performed now."""
         if self._target is not None:
+            if self._branches and self._second is not None:
+                self._target = float(stretch.tempi.beats(self._second))
             if stretch.beat < self._target - SLACK:
                 return True
             self._target = None
@@ -344,11 +347,14 @@ class LiveStage:
             self._report(Turned(part, control, value))
 
     def _send(self, command: Send) -> None:
+        if command.kind in FOR_ALL:
+            self._prompter.everybody(command.kind, self._performances, command.data)
+            return
         listening = [p for p in self._performances.values() if command.kind in p.source.listens]
         if not listening:
             kinds = sorted({kind for p in self._performances.values() for kind in p.source.listens})
             raise DescantError(f"no part listens to {command.kind!r}{nearest(command.kind, kinds)}")
-        if command.kind == "await" or self._stretch is None:
+        if self._stretch is None:
             self._prompter.everybody(command.kind, self._performances, command.data)
         else:
             self._prompter.give(command.kind, command.data, self._stretch.section, self._performances)

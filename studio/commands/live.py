@@ -19,6 +19,7 @@ from studio.console import emit
 if TYPE_CHECKING:
     from db.archive import Archive
     from sonify.incoming import Inbox
+    from studio.asked import Asked
     from studio.live import Hall
     from studio.plan import Plan
     from studio.prompt import Roll
@@ -38,7 +39,8 @@ if TYPE_CHECKING:
 @click.option("--cc", multiple=True, metavar="NUMBER=PART.CONTROL", help="A MIDI controller turns a control.")
 @click.option("--osc-in", metavar="[HOST:]PORT", help="Listen for OSC: /descant/set/PART/CONTROL, /descant/event/KIND.")
 @click.option("--osc-out", metavar="HOST:PORT", help="Send every channel, lane and event as OSC.")
-@click.option("--out", type=click.Path(path_type=Path, file_okay=False), help="Folder for the files.")
+@click.option("--out", type=click.Path(path_type=Path, file_okay=False), help="Folder for the files; without a screen.")
+@click.option("--no-screen", is_flag=True, help="On a terminal, too; so do --out, --quiet and --midi-clock.")
 @QUIET
 @click.pass_context
 def perform(
@@ -57,15 +59,18 @@ def perform(
     osc_in: str | None,
     osc_out: str | None,
     out: Path | None,
+    no_screen: bool,
     quiet: bool,
 ) -> None:
-    """Perform PIECE in real time, played by keys, MIDI and OSC, and keep it as a take; Ctrl-C ends it.
+    """Perform PIECE in real time, played by keys, MIDI and OSC.
 
-    Without a PIECE it is Castro's performance in four parts; a number from 1 to 4 begins with that part.
+    Without a PIECE it is Castro's performance in four parts; a number from 1 to 4 begins with that part. On a terminal
+    it is played in the studio, with keys that are notes, and recorded as a scratch take. Without a screen it is kept,
+    and Ctrl-C ends it.
     """
-    from sonify.incoming import Inbox
-    from studio.live import Hall, parse_controllers
-    from studio.prompt import awaits, finest
+    from pieces.piece import find_piece
+    from studio.asked import Asked
+    from studio.prompt import FOUR_PARTS
 
     if midi_ports:
         from sonify import midi_in as ports
@@ -74,31 +79,49 @@ def perform(
         return
     if (midi_clock or midi_virtual or cc) and not midi_in:
         raise click.UsageError("--midi-clock, --midi-virtual and --cc need --midi-in PORT")
-    planned, inbox = _planned(piece, video), Inbox()
-    hall = Hall(planned, inbox, controllers=parse_controllers(planned, cc), notice=_notice)
+    number = int(piece) if piece and piece.isdigit() else 1
+    name = FOUR_PARTS if piece is None or piece.isdigit() else piece
+    found, base = find_piece(name)
+    asked = Asked(
+        *(found, name, number, seed, video, mid, midi_in, midi_virtual, midi_backend, cc),
+        *(_address(osc_in, "127.0.0.1"), _address(osc_out, None)),
+    )
+    asked.changed(found, "moving" if video else None)
+    if no_screen or out or quiet or midi_clock or not all(s.isatty() for s in (sys.stdin, sys.stdout, sys.stderr)):
+        _without_screen(context, asked, base, keys, midi_clock, out, quiet)
+    else:
+        from studio.launch import launch
+
+        sys.exit(launch(context.obj, asked))
+
+
+def _without_screen(
+    context: click.Context, asked: Asked, base: Path, keys: bool, midi_clock: bool, out: Path | None, quiet: bool
+) -> None:
+    from sonify.incoming import Inbox
+    from studio.live import Hall
+    from studio.plan import plan
+    from studio.prompt import Port, awaits, finest, parse_controllers
+
+    planned, inbox = plan(asked.name, asked.changed(asked.piece, asked.video), base), Inbox()
+    controls = {part: player.source.controls for part, player in planned.players.items()}
+    hall = Hall(planned, inbox, controllers=parse_controllers(controls, asked.cc), notice=_notice)
     if awaits(planned.piece):
         hall.grain = finest(planned.piece)
-        keys = keys or (not (mid or midi_in or osc_in) and sys.stdin.isatty())
-        hall.played = bool(keys or mid or midi_in)
-    hall.roll = _read(mid, planned) if mid else None
+        keys = keys or (not (asked.mid or asked.midi_in or asked.osc_in) and sys.stdin.isatty())
+        hall.played = bool(keys or asked.mid or asked.midi_in)
+    hall.roll = _read(asked, planned) if asked.mid else None
     with ExitStack() as stack:
         hall.begun = _beginning(hall, inbox, keys, stack)
-        if midi_in:
-            from sonify.midi_in import MidiIn
-
-            port = stack.enter_context(MidiIn(midi_in, virtual=midi_virtual, backend=midi_backend, inbox=inbox))
-            hall.port, hall.clock = port, port.clock if midi_clock else None
-        if osc_in:
-            from sonify.osc_in import OscIn
-
-            host, number = _address(osc_in, "127.0.0.1")
-            stack.enter_context(OscIn(number, host=host, inbox=inbox))
-        if osc_out:
-            from sonify.osc import OscOut
-
-            hall.out = stack.enter_context(OscOut(*_address(osc_out, None)))
-        after = _filming(hall, stack) if video == "camera" else None
-        perform_plan(context, planned, seed, out, ("wav",), stage=hall, after=after, quiet=quiet)
+        if midi := asked.midi(inbox):
+            stack.enter_context(midi)
+            hall.port, hall.clock = Port(midi, _notice), midi.clock if midi_clock else None
+        if osc := asked.osc(inbox):
+            stack.enter_context(osc)
+        if out_to := asked.out():
+            hall.out = stack.enter_context(out_to)
+        after = _filming(hall, stack) if asked.video == "camera" else None
+        perform_plan(context, planned, asked.seed, out, ("wav",), stage=hall, after=after, quiet=quiet)
 
 
 def _filming(hall: Hall, stack: ExitStack) -> Callable[[Archive, str], None]:
@@ -139,26 +162,10 @@ def _beginning(hall: Hall, inbox: Inbox, keys: bool, stack: ExitStack) -> Callab
     return begin
 
 
-def _planned(name: str | None, video: str | None) -> Plan:
-    """The piece that is performed, from the part that is asked for on, with its video."""
-    from pieces.piece import find_piece
-    from studio.plan import plan
-    from studio.prompt import FOUR_PARTS, from_part, with_video
-
-    part = int(name) if name and name.isdigit() else 1
-    found, base = find_piece(FOUR_PARTS if name is None or name.isdigit() else name)
-    if part != 1:
-        found = from_part(found, part)
-    if video is not None:
-        found = with_video(found, video)
-    return plan(FOUR_PARTS if name is None or name.isdigit() else name, found, base)
-
-
-def _read(mid: Path, planned: Plan) -> Roll:
-    from sonify.midi_in import read_midi
+def _read(asked: Asked, planned: Plan) -> Roll:
     from studio.prompt import Roll, check_heard
 
-    events = read_midi(mid)
+    events = asked.notes()
     check_heard(planned.name, events, [k for player in planned.players.values() for k in player.source.listens])
     return Roll(events)
 
@@ -167,7 +174,9 @@ def _notice(line: str) -> None:
     click.echo(line, err=True)
 
 
-def _address(text: str, host: str | None) -> tuple[str, int]:
+def _address(text: str | None, host: str | None) -> tuple[str, int] | None:
+    if text is None:
+        return None
     name, colon, port = text.rpartition(":")
     found = name if colon else host
     if not port.isdigit() or not found:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -162,12 +162,7 @@ class Film:
         """See `Moving.picture`."""
         self._go_to(seconds % self.duration)
         assert self._now is not None
-        frame = self._now[1]
-        scale = max(width / frame.width, height / frame.height)
-        wide, high = max(round(frame.width * scale), width), max(round(frame.height * scale), height)
-        scaled = frame.reformat(width=wide, height=high, format="rgb24").to_ndarray()
-        left, top = (wide - width) // 2, (high - height) // 2
-        return np.ascontiguousarray(scaled[top : top + height, left : left + width])
+        return _filling(self._now[1], width, height)
 
     def close(self) -> None:
         """Let go of the file."""
@@ -226,6 +221,62 @@ class Film:
         return None if frame is None or frame.time is None else (frame.time - self._start, frame)
 
 
+class Latest:
+    """The latest picture of somebody else, such as a camera, whatever the media time: both have a file in memory.
+
+    There are two pictures in it, of which one is written while the other one is read.
+
+    Parameters
+    ----------
+    path : Path
+        Its name ends in `SUFFIX`.
+    first : ndarray, optional
+        Makes the file, for pictures of this shape.
+
+    Raises
+    ------
+    PictureError
+        If it cannot be read or written.
+    """
+
+    SUFFIX = ".latest"
+
+    def __init__(self, path: Path, first: Pixels | None = None) -> None:
+        try:
+            if first is not None:
+                head = np.array([0, *first.shape[:2]], dtype="<i8")
+                path.write_bytes(head.tobytes() + 2 * first.tobytes())
+            mode: Literal["r", "r+"] = "r" if first is None else "r+"
+            self._head = np.memmap(path, "<i8", mode, shape=(3,))
+            shape = (2, int(self._head[1]), int(self._head[2]), 3)
+            self._pictures = np.memmap(path, np.uint8, mode, offset=self._head.nbytes, shape=shape)
+        except (OSError, ValueError) as error:
+            raise PictureError(f"{path}: no pictures of a camera: {error}") from error
+
+    def show(self, picture: Pixels) -> None:
+        """This is the latest one."""
+        count = int(self._head[0]) + 1
+        self._pictures[count % 2] = picture
+        self._head[0] = count
+
+    def picture(self, seconds: float, width: int, height: int) -> Pixels:
+        """See `Moving.picture`."""
+        import av
+
+        return _filling(av.VideoFrame.from_ndarray(self._pictures[int(self._head[0]) % 2], "rgb24"), width, height)
+
+
+def _filling(frame: Any, width: int, height: int) -> Pixels:
+    """A frame scaled to fill a picture, and cut."""
+    scale = max(width / frame.width, height / frame.height)
+    wide, high = max(round(frame.width * scale), width), max(round(frame.height * scale), height)
+    scaled = frame.reformat(width=wide, height=high, format="rgb24").to_ndarray()
+    left, top = (wide - width) // 2, (high - height) // 2
+    return np.ascontiguousarray(scaled[top : top + height, left : left + width])
+
+
 def open_video(path: Path | None) -> Moving:
-    """The video of a file; without one, the built-in moving picture."""
-    return Landscape() if path is None else Film(path)
+    """The video of a file, or what a camera shows; without one, the built-in moving picture."""
+    if path is None:
+        return Landscape()
+    return Latest(path) if path.suffix == Latest.SUFFIX else Film(path)

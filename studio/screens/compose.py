@@ -15,11 +15,11 @@ from textual.widgets import Static
 
 from pieces.signals import DescantError
 from studio.messages import Ended, Made, Notice, Opened, Rescored, Turned
-from studio.reports import Crashed, EngineState, Meters, Offered, Recording
+from studio.reports import Crashed, EngineState, Filmed, Meters, Offered, Recording
 from studio.reports import History as Undoable
 from studio.screens.deeds import Deeds
 from studio.screens.desk import Desk
-from studio.screens.playing import Playing
+from studio.screens.playing import DEAF
 from studio.screens.shelf import Shelf
 from studio.screens.voices import Row, VoiceBox
 from studio.widgets.keys import bindings
@@ -72,6 +72,7 @@ class Compose(Deeds):
     Compose.-wide.-noshelf #shelf { display: none; }
     Compose.-large #desk, Compose.-large #shelf, Compose.-large #plot { display: none; }
     Compose.-large #head, Compose.-large #keys, Compose.-large #notice { display: none; }
+    Compose.-large #notice.-new { display: block; }
     """
     BINDINGS = [*bindings("compose"), Binding("escape", "leave", "Back, or silence", show=False)]
     HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (130, "-wide")]
@@ -90,7 +91,7 @@ class Compose(Deeds):
         self._said_at = -NOTICE_S
         self._rates: dict[str, float] = {}
         self._status: dict[str, str] = {}
-        self.playing = Playing(lambda kind, data: self.attempt(lambda m: m.send(kind, data)), self._is_free)
+        self._films: dict[str, str] = {}
 
     def compose(self) -> ComposeResult:
         yield Static(id="head", markup=False)
@@ -114,6 +115,10 @@ class Compose(Deeds):
         self.show_head()
         self.show_keys()
         self.set_interval(1 / FPS, self.turn)
+        if self.studio.perform is not None:
+            self.add_class("-large")
+            self.query_one("#hint").display = False
+            self.show_piano(self.playing.begin())
 
     def on_descendant_focus(self) -> None:
         self.show_keys()
@@ -179,6 +184,8 @@ class Compose(Deeds):
             self.set_status(take={"scratch": "● scratch", "kept": "● kept", "rendered": "● kept"}.get(report.state, ""))
             if report.line:
                 self.say(report.line)
+        elif isinstance(report, Filmed):
+            self._films[report.part] = report.path
         elif isinstance(report, Offered) and report.sessions:
             self._offer(report)
         elif isinstance(report, Crashed | Ended) and (isinstance(report, Crashed) or report.status == "failed"):
@@ -221,6 +228,9 @@ class Compose(Deeds):
             for name, part in piece.get("parts", {}).items()
         }
         self._loop_from, self._asked = None, None
+        if self.playing.is_on and not self.hears_notes:
+            self.playing.end()
+            self.show_piano(DEAF)
         desk = self.query_one(Desk)
         await desk.open(self.memory.controls(), self.memory.values)
         await desk.score(piece.get("score", {}), self._folded)
@@ -238,6 +248,7 @@ class Compose(Deeds):
             self._painter = Painter(self._painted, lambda line: self.studio.reports.append(Notice(line)))
         parts = piece.get("parts", {})
         films = {n: p["inputs"]["video"] for n, p in parts.items() if "video" in p.get("inputs", {})}
+        films |= {part: path for part, path in self._films.items() if part in parts}
         opened = self.memory.opened.channels if self.memory.opened else {}
         names = {part: tuple(c.name for c in channels) for part, channels in opened.items()}
         self._painter.open(Canvas(piece.get("picture", {}), self._rates, names, films))
@@ -391,13 +402,6 @@ class Compose(Deeds):
         name = self.model.name if self.model else ""
         if name:
             self.studio.tell(name, card(name))
-
-    def action_piano(self) -> None:
-        self.say(self.playing.turn())
-        self.set_status(piano=f"♪ piano ({self.studio.keymap.sign('piano')})" if self.playing.is_on else "")
-
-    def _is_free(self, key: str) -> bool:
-        return any(key in self.studio.keymap.keys(action) for action in ("panic", "piano", "help"))
 
     def action_larger(self) -> None:
         self.toggle_class("-large")

@@ -10,6 +10,7 @@ from textual.screen import Screen
 
 from pieces.signals import DescantError
 from studio.screens.model import Memory, Model
+from studio.screens.playing import Playing
 
 if TYPE_CHECKING:
     from studio.app import Studio
@@ -25,6 +26,11 @@ class Deeds(Screen[None]):
         super().__init__()
         self.memory = Memory()
         self._loop_from: float | None = None
+        self.playing = Playing(
+            lambda kind, data: self.attempt(lambda m: m.send(kind, data)),
+            lambda player: self.attempt(lambda m: m.awaits(player)),
+            self._is_free,
+        )
 
     @property
     def studio(self) -> Studio:
@@ -45,6 +51,10 @@ class Deeds(Screen[None]):
         """A notice."""
         raise NotImplementedError
 
+    def set_status(self, **words: str) -> None:
+        """Change what stands at the top."""
+        raise NotImplementedError
+
     def attempt(self, deed: Callable[[Model], object]) -> bool:
         """Do something with the session; what is refused becomes a notice."""
         if self.model is None:
@@ -56,6 +66,30 @@ class Deeds(Screen[None]):
             self.say(str(error))
             return False
         return True
+
+    # Keys that are notes
+
+    def action_piano(self) -> None:
+        self.show_piano(self.playing.turn(self.hears_notes))
+
+    def show_piano(self, line: str) -> None:
+        """Whether keys are notes, and what to tell the player."""
+        sign = self.studio.keymap.sign("piano")
+        self.say(f"{line}  {sign}: commands again" if self.playing.is_on else line)
+        self.set_status(piano=f"♪ piano ({sign})" if self.playing.is_on else "")
+
+    @property
+    def hears_notes(self) -> bool:
+        """Whether a part listens to notes."""
+        opened = self.memory.opened
+        return opened is not None and any("note" in kinds for kinds in opened.listens.values())
+
+    def _is_free(self, key: str) -> bool:
+        """Whether a key is no note and no slip: what ends this, and what one holds Control for."""
+        named = any(key in self.studio.keymap.keys(action) for action in ("panic", "piano", "help"))
+        return named or key.startswith("ctrl+")
+
+    # The transport, the take, the piece
 
     def action_play(self) -> None:
         if self.memory.playing:

@@ -63,6 +63,10 @@ class Model(Protocol):
         """Give every part that listens to it an event, such as a note."""
         ...
 
+    def awaits(self, player: bool) -> None:
+        """Whether there is a player: then parts wait for notes, now and in performances to come."""
+        ...
+
     def set(self, part: str, control: str, value: Value) -> None:
         """Turn a control."""
         ...

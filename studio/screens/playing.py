@@ -10,6 +10,8 @@ from textual import events
 
 from studio.piano import HELP, Piano
 
+#: What is said where nobody listens to notes.
+DEAF = "no part of this piece listens to notes: keys are commands"
 #: Gives one event to the performance.
 Give = Callable[[str, Mapping[str, Any]], object]
 
@@ -21,14 +23,22 @@ class Playing:
     ----------
     give : callable
         Takes a kind of event and its data.
+    awaits : callable
+        Told whether there is a player to wait for.
     is_free : callable
         Whether a key, as Textual names it, stays what it is: panic, and what turns this off.
     now : callable
         Seconds.
     """
 
-    def __init__(self, give: Give, is_free: Callable[[str], bool], now: Callable[[], float] = time.monotonic) -> None:
-        self._give, self._is_free, self._now = give, is_free, now
+    def __init__(
+        self,
+        give: Give,
+        awaits: Callable[[bool], object],
+        is_free: Callable[[str], bool],
+        now: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._give, self._awaits, self._is_free, self._now = give, awaits, is_free, now
         self._piano: Piano | None = None
 
     @property
@@ -36,15 +46,27 @@ class Playing:
         """Whether keys are notes."""
         return self._piano is not None
 
-    def turn(self) -> str:
-        """On, or off again; what to tell the player."""
+    def turn(self, is_heard: bool) -> str:
+        """On, or off again; what to tell the player, whom the piece may not hear."""
         if self._piano is not None:
-            self._send(self._piano.silence())
-            self._piano = None
-            return "keys are commands again"
-        self._give("await", {})
+            return self.end()
+        if not is_heard:
+            return DEAF
+        self._awaits(True)
+        return self.begin()
+
+    def begin(self) -> str:
+        """On; what the keys do."""
         self._piano = Piano()
         return HELP
+
+    def end(self) -> str:
+        """Off."""
+        if self._piano is not None:
+            self._send(self._piano.silence())
+            self._awaits(False)
+        self._piano = None
+        return "keys are commands again"
 
     def key(self, event: events.Key) -> bool:
         """Whether a key was meant for the piano; then it is played."""

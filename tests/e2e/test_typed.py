@@ -78,7 +78,7 @@ def notes(home: Path, part: str = "keys") -> list[tuple[int, float]]:
 
 
 def test_four_parts_are_played_on_the_computer_keyboard(home):
-    terminal = Terminal(home, "perform", "--quiet")
+    terminal = Terminal(home, "perform", "--no-screen", "--quiet")
     terminal.wait(b"tab: next part")
     assert terminal.now[3] & termios.ICANON == 0, "keys come one by one"
     for key in (b"z", b"q", b"\x1b[A", b"]", b"q"):
@@ -98,7 +98,7 @@ def test_four_parts_are_played_on_the_computer_keyboard(home):
 
 @pytest.mark.parametrize("how", ["signal", "key"])
 def test_ctrl_c_ends_it_and_keeps_the_take_whole(home, how):
-    terminal = Terminal(home, "perform", "2", "--quiet")
+    terminal = Terminal(home, "perform", "2", "--no-screen", "--quiet")
     terminal.wait(b"tab: next part")
     terminal.type(b"\x1b[?11u\x1b[122u")  # a terminal that tells releases
     time.sleep(1.2)

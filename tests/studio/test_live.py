@@ -15,8 +15,9 @@ from pieces.signals import Event, FrameBlock
 from sonify.clock import ClockFollower
 from sonify.incoming import Inbox, TimedEvent
 from studio.compose import conduct
-from studio.live import Hall, parse_controllers, script
+from studio.live import Hall, script
 from studio.plan import Plan, plan
+from studio.prompt import parse_controllers
 
 LANES = {"pitch": {"channel": "loss", "range": [110, 440], "domain": "declared"}}
 
@@ -36,6 +37,10 @@ def piece(seconds: float = 1.0, **more: Any) -> Piece:
 
 def planned(**more: Any) -> Plan:
     return plan("live", piece(**more), Path.cwd())
+
+
+def controls() -> dict[str, Any]:
+    return {part: player.source.controls for part, player in planned().players.items()}
 
 
 def performed(hall: Hall) -> tuple[list[FrameBlock], float]:
@@ -129,12 +134,12 @@ def test_the_events_of_a_file_fall_on_their_ticks():
 )
 def test_controllers_that_turn_nothing(text, said):
     with pytest.raises(PieceError) as caught:
-        parse_controllers(planned(), [text])
+        parse_controllers(controls(), [text])
     assert said in str(caught.value)
 
 
 def test_controllers():
-    assert parse_controllers(planned(), ["1=fit.noise", "74=learning_rate"]) == {
+    assert parse_controllers(controls(), ["1=fit.noise", "74=learning_rate"]) == {
         1: ("fit", "noise"),
         74: ("fit", "learning_rate"),
     }

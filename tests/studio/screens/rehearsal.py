@@ -43,6 +43,7 @@ class Rehearsal:
                 {p: s.channels for p, s in self._sources.items()},
                 {p: s.controls for p, s in self._sources.items()},
                 copy.deepcopy(self._controls),
+                {p: tuple(s.listens) for p, s in self._sources.items()},
             )
         )
         self.stand()
@@ -108,6 +109,9 @@ class Rehearsal:
 
     def send(self, kind: str, data: Mapping[str, Any]) -> None:
         self.asked.append(("send", kind, dict(data)))
+
+    def awaits(self, player: bool) -> None:
+        self.asked.append(("awaits", player))
 
     def set(self, part: str, control: str, value: Value) -> None:
         self.asked.append(("set", part, control, value))
