@@ -321,3 +321,5 @@ class Showing(Base):
     ended: Mapped[datetime | None]
     outcome: Mapped[str | None] = mapped_column(_choice("done", "skipped", "failed", "stopped"))
     reason: Mapped[str] = mapped_column(Text, default="")
+    #: The take that was played, or recorded of a live item.
+    take_id: Mapped[str | None] = mapped_column(ForeignKey("takes.id", ondelete="SET NULL"), index=True)

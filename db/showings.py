@@ -20,11 +20,12 @@ class Showings:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def begin(self, programme: str, item: int, label: str, position: float = 0.0) -> str:
-        """An item of a programme begins; returns the showing's id."""
+    def begin(self, programme: str, item: int, label: str, position: float = 0.0, take_id: str | None = None) -> str:
+        """An item of a programme begins, which plays or records a take; returns the showing's id."""
         showing_id, now = str(uuid7()), datetime.now(UTC)
         times = {"started": now, "updated": now, "ended": None}
         values = {"id": showing_id, "programme": programme, "item": item, "label": label, "position": position}
+        values["take_id"] = take_id
         with self._database.write() as session:
             session.execute(insert(Showing), {**values, **times, "outcome": None, "reason": ""})
         return showing_id
@@ -52,7 +53,7 @@ class Showings:
 
 
 def _record(row: Showing) -> ShowingRecord:
-    names = ("programme", "item", "label", "position", "outcome", "reason", "id")
+    names = ("programme", "item", "label", "position", "outcome", "reason", "take_id", "id")
     values: dict[str, Any] = {n: getattr(row, n) for n in names}
     ended = None if row.ended is None else iso(row.ended)
     return ShowingRecord(**values, started=iso(row.started), updated=iso(row.updated), ended=ended)

@@ -85,6 +85,8 @@ class ShowingRecord:
         How it ended; None while it is shown, or where the machine went down.
     reason : str
         Why it was skipped or failed.
+    take_id : str or None
+        The take that was played, or recorded of a live item; None where there is none any more.
     id, started, updated, ended
         Set by the archive.
     """
@@ -95,6 +97,7 @@ class ShowingRecord:
     position: float = 0.0
     outcome: Outcome | None = None
     reason: str = ""
+    take_id: str | None = None
     id: str = ""
     started: str = ""
     updated: str = ""

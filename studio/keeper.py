@@ -122,10 +122,19 @@ class LiveTake:
         Gives where it comes from; asked when the take begins.
     post : callable
         Told what becomes of it.
+    begun : callable, optional
+        Told its id as soon as its row is committed, in the keeper's thread.
     """
 
-    def __init__(self, plan: Callable[[], Plan], seed: int, origin: Callable[[], Origin], post: Post) -> None:
-        self._ask, self._seed, self._origin, self._post = plan, seed, origin, post
+    def __init__(
+        self,
+        plan: Callable[[], Plan],
+        seed: int,
+        origin: Callable[[], Origin],
+        post: Post,
+        begun: Callable[[Archive, str], None] = lambda archive, take_id: None,
+    ) -> None:
+        self._ask, self._seed, self._origin, self._post, self._told = plan, seed, origin, post, begun
         self._plan: Plan | None = None
         self._files: dict[str, str] = {}
         self._folder: tempfile.TemporaryDirectory[str] | None = None
@@ -153,6 +162,7 @@ class LiveTake:
         keep_inputs(archive, self._recorder.take_id, plan, self._files)
         for part, declared in channels.items():
             self._recorder.channels(declared, part)
+        self._told(archive, self._recorder.take_id)
         self._begun = True
         self._post(Recording(self.take_id, "kept" if self._retention == "kept" else "scratch"))
 
@@ -247,3 +257,4 @@ class Notebook:
             archive.sessions.close(self._id)
         elif self._id:
             archive.sessions.remove(self._id)
+            self._id = ""

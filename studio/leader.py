@@ -49,12 +49,14 @@ NEAR = 1e-3
 
 @dataclass(frozen=True)
 class Subject:
-    """What a session is about: what its piece is called and where its paths begin, its notes, and its origin."""
+    """What a session is about: what its piece is called and where its paths begin, its notes, its origin, and what
+    every performance is given at its time."""
 
     name: str
     base: Path
     notebook: Notebook
     parents: Parents = ()
+    script: tuple[Send, ...] = ()
 
 
 class Leader:
@@ -178,8 +180,11 @@ class Leader:
 
             return Origin(about.parents if parents is None else parents())
 
-        take = LiveTake(lambda: revise.planned(about.name, parsed, about.base), seed, origin, self._post)
-        run = Run(about.name, piece, about.base, seed, take, about.notebook, given or {}, until, play)
+        def begun(archive: Archive, take_id: str) -> None:
+            about.notebook.note(archive, take_id=take_id)
+
+        take = LiveTake(lambda: revise.planned(about.name, parsed, about.base), seed, origin, self._post, begun)
+        run = Run(about.name, piece, about.base, seed, take, given or {}, until, play)
         if self.run is not None and not self.run.ended:
             self.send(Stop())
         self._newest, self._is_silenced = run, False
@@ -194,8 +199,13 @@ class Leader:
                 run.paths = dict(paths)
                 self._waiting.append(run)
                 self.send(run.begin(self._sound.address))
-                if self.awaits and run.until is None:
-                    self.send(Send("await", {}))
+                for command in self._script():
+                    self.send(command)
+
+    def _script(self) -> tuple[Send, ...]:
+        """What a performance is given in its time."""
+        assert self.subject is not None
+        return (*([Send("await", {}, 0.0)] if self.awaits else ()), *self.subject.script)
 
     def branch(self, run: Run, beat: float, another: Mapping[str, Any] | None = None) -> None:
         """Perform `run` again up to a beat and go on from there; or another piece, from its start, up to that beat."""
@@ -301,12 +311,11 @@ class Leader:
         run.made(report)
         if not run.begun:
             return
-        channels, take, notebook = run.opened.channels, run.take, run.notebook
+        channels, take = run.opened.channels, run.take
 
         def job(archive: Archive) -> None:
             if first:
                 take.begin(archive, channels)
-                notebook.note(archive, take_id=take.take_id)
             take.append(report.part, report.block)
 
         self._keeper.do(job)

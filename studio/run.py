@@ -15,7 +15,7 @@ from pieces.signals import Event
 from studio.messages import Begin, Made, Opened, Position
 
 if TYPE_CHECKING:
-    from studio.keeper import LiveTake, Notebook
+    from studio.keeper import LiveTake
 
 _SLACK = 1e-6
 
@@ -30,8 +30,6 @@ class Run:
         As in `studio.messages.Begin`.
     take : LiveTake
         What is recorded of it.
-    notebook : Notebook
-        The notes of its session.
     given : mapping
         Part → events that are given again.
     until : float or None
@@ -51,7 +49,6 @@ class Run:
     base: Path
     seed: int
     take: LiveTake
-    notebook: Notebook
     given: Mapping[str, tuple[Event, ...]] = field(default_factory=dict)
     until: float | None = None
     play: bool = False

@@ -80,11 +80,11 @@ class Places:
         self._position = 0.0
         self._waiting = threading.Event()
 
-    def begin(self, item: int, label: str, position: float) -> None:
-        """An item begins."""
+    def begin(self, item: int, label: str, position: float, take: Callable[[], str | None] = lambda: None) -> None:
+        """An item begins; `take` gives the take that is played or recorded, when it is asked in the keeper's thread."""
 
         def job(archive: Archive) -> None:
-            self._id = archive.showings.begin(self._programme, item, label, position)
+            self._id = archive.showings.begin(self._programme, item, label, position, take())
 
         self._keeper.do(job)
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-import tempfile
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pieces.form import longest_form, shortened
 from pieces.piece import Piece, find_piece
@@ -16,36 +16,49 @@ from pieces.sections import LONGEST
 from pieces.signals import DescantError
 from pieces.source import split_source_path
 from studio.exhibition.programme import Item
+from studio.exhibition.recording import Recording
 from studio.exhibition.turns import SMALLEST, House, Turn, gain
-from studio.messages import Begin, Ended, Made, Notice, Opened, Play, Position, Report, UseEngine
+from studio.messages import Ended, Made, Notice, Opened, Play, Position, Report, Stop, UseEngine
 
 if TYPE_CHECKING:
     from studio.painter import Painter
     from studio.pictures.canvas import Pixels
 
-#: Seconds after which a source that is not there yet is given up.
-PATIENCE = 180.0
+#: Seconds after which a source that is not there yet is given up, and seconds that one may take to be where it was.
+PATIENCE, CATCHES_UP = 180.0, 30.0
 #: dB of a piece of which there is no take: most pieces are rendered with about that.
 _GUESS = -9.0
-#: Beats that are performed before it begins.
-_BEFORE = 0.02
+#: Seconds that are performed before it begins, and seconds in which it must have ended when it is stopped.
+_BEFORE, _STOPS = 0.02, 3.0
 #: Seconds after which it begins although the engine has not built what it plays.
 _WARMS = 10.0
 #: Linear gain at which a fade begins; beats and seconds that are none.
 _FAINT, _NEAR = 1e-3, 1e-3
 
 
-class LiveTurn(Turn):
-    """A piece that is performed.
+class Late(DescantError):
+    """A live item needs too long to come to where it was."""
 
-    It is not recorded: with its seed `descant compose` makes the same take. Where it is resumed, its source makes the
-    ticks up to there as fast as it can, in silence.
+
+class LiveTurn(Turn):
+    """A piece that is performed, and recorded as a scratch take.
+
+    Where it is resumed, its source makes the ticks up to there as fast as it can, in silence: from there on it is what
+    it would have been, and so is its take.
+
+    Raises
+    ------
+    Late
+        If it is not there, where it is resumed, after `CATCHES_UP` seconds.
     """
 
     def __init__(self, house: House, item: Item, number: int, at: float, note: Callable[[str], None]) -> None:
+        from db.archive import Archive
         from studio.performer import Performer
 
         assert item.piece is not None
+        # The first tick is made ahead of time: only then do sources load what they need.
+        self._from = max(at, _BEFORE)
         name = _named(item.piece, house.base)
         piece, base = find_piece(name)
         if item.longest is not None:
@@ -60,44 +73,31 @@ class LiveTurn(Turn):
         self._lock = threading.Lock()
         self._known: Position | None = None
         self._known_at = 0.0
-        self._made = dict.fromkeys(piece.parts, 0)
-        self._opened, self._there = threading.Event(), threading.Event()
+        self._opened, self._there, self._ended = threading.Event(), threading.Event(), threading.Event()
         self._ended_at: float | None = None
         self._leaves = False
         self._warmed: float | None = None
         self._painter = self._open_painter(piece) if house.pictures else None
-        # The first tick is made ahead of time: only then do sources load what they need.
-        self._until = max(float(longest_form(piece).tempi.beats(at)), _BEFORE)
-        self._folder = tempfile.TemporaryDirectory(prefix="descant-exhibit-")
+        words = f"Shown live in the exhibition {house.title!r}: {item.name}."
+        self._recording = Recording(house.keeper, name, piece, base, item.seed or 0, words, self._say)
         self._performer = Performer(self._hear)
         try:
             self._performer.start()
-            data = self._supplied(house, name, piece, base)
-            begin = Begin(name, data, str(base), item.seed or 0, None, {}, self._until, paused=True, deck=self._deck)
-            self._performer.send(begin)
+            with Archive.open(house.place, create=False) as archive:
+                self._recording.supply(archive)
+            begin = self._recording.run.begin(None)
+            self._performer.send(replace(begin, until_s=self._from, deck=self._deck))
             self._wait()
         except BaseException:
             self.close()
             raise
 
-    def _supplied(self, house: House, name: str, piece: Piece, base: Path) -> dict[str, Any]:
-        """The piece as plain data, in which files stand for what earlier takes give."""
-        from db.archive import Archive
-        from studio.compose import material
-        from studio.revise import needs_takes, planned
+    def _say(self, line: str) -> None:
+        self._note(f"{self.item.name}: {line}")
 
-        data = piece.model_dump(mode="json")
-        if needs_takes(name, piece, base):
-            plan = planned(name, piece, base)
-            with Archive.open(house.place, create=False) as archive:
-                files = material(archive, plan, Path(self._folder.name))
-            for owner, _, what in (key.partition(".") for key in plan.takes):
-                path = files[f"{owner}.{what}"]
-                if owner == "sample":
-                    data["score"]["voices"][what]["sample"] = path
-                else:
-                    data["parts"][owner]["inputs"][what] = path
-        return data
+    @property
+    def take_id(self) -> str | None:
+        return self._recording.take_id
 
     def _trim(self, house: House, name: str, piece: Piece) -> float:
         """dB that bring it to the programme's loudness: live nobody knows how loud it will be, but a take does."""
@@ -128,10 +128,12 @@ class LiveTurn(Turn):
 
     def _wait(self) -> None:
         """Wait until its sources are there, and have come to where it begins."""
-        deadline = time.monotonic() + PATIENCE
-        for event in (self._opened, self._there):
-            if not event.wait(max(deadline - time.monotonic(), 0.0)):
-                raise DescantError(f"its sources were not there after {PATIENCE:.0f} s")
+        resumes = self._from > _BEFORE
+        for event, patience in ((self._opened, PATIENCE), (self._there, CATCHES_UP if resumes else PATIENCE)):
+            if not event.wait(patience):
+                if resumes and event is self._there:
+                    raise Late(f"it did not come to {self._from:.0f} s within {patience:.0f} s")
+                raise DescantError(f"its sources were not there after {patience:.0f} s")
             if self.failed:
                 raise DescantError(self.failed)
 
@@ -153,9 +155,10 @@ class LiveTurn(Turn):
         place, painter = self._known, self._painter
         if painter is None or place is None or min(width, height) < SMALLEST:
             return
+        made = self._recording.run.ticks
         passed = 0.0 if place.mode == "paused" else min(time.monotonic() - self._known_at, 1.0)
         ticks = {
-            part: min(tick + passed * self._rates[part], max(self._made[part] - 1, 0) + 0.999)
+            part: min(tick + passed * self._rates[part], max(made.get(part, 0) - 1, 0) + 0.999)
             for part, tick in place.ticks.items()
         }
         painter.draw(Wish(ticks, width, height, place.section, place.seconds + passed, place.begun))
@@ -194,8 +197,11 @@ class LiveTurn(Turn):
         self._sound.send(Unload(self._deck, fade))
 
     def close(self) -> None:
+        if self.began is not None and not self._ended.is_set():
+            self._performer.send(Stop())
+            if not self._ended.wait(_STOPS):
+                self._recording.end(None)
         self._performer.close()
-        self._folder.cleanup()
         painter, self._painter = self._painter, None
         if painter is not None:
             painter.close()
@@ -207,6 +213,7 @@ class LiveTurn(Turn):
         if not self._is_loaded:  # there was panic, or no time
             self._performer.send(UseEngine(self._address))
         self._performer.send(Play())
+        self._recording.begin()
 
     def _heard(self, now: float) -> float | None:
         place = self._known
@@ -222,25 +229,28 @@ class LiveTurn(Turn):
     def _hear(self, report: Report) -> None:
         """What the performer says, in its thread."""
         if isinstance(report, Opened):
+            self._recording.channels = report.channels
             self._opened.set()
         elif isinstance(report, Made):
-            self._made[report.part] = max(self._made[report.part], report.block.end_tick)
+            self._recording.run.made(report)
+            self._recording.hear(report.part, report.block)
             if (painter := self._painter) is not None:
                 painter.add(report.part, report.block)
         elif isinstance(report, Position):
             self._known, self._known_at = report, time.monotonic()
-            if report.mode == "paused" and report.end >= self._until - _NEAR:
+            if report.mode == "paused" and report.seconds >= self._from - _NEAR:
                 self._there.set()
         elif isinstance(report, Notice):
-            self._note(f"{self.item.name}: {report.text}")
+            self._say(report.text)
         elif isinstance(report, Ended):
             if report.status == "failed":
                 self.failed = report.reason
             else:
                 self._ended_at = time.monotonic()
                 self.duration = self.position + self._tail  # what it may have lasted longer it does not
-            self._opened.set()
-            self._there.set()
+            self._recording.end(report)
+            for event in (self._opened, self._there, self._ended):
+                event.set()
 
 
 def _risen(share: float) -> float:

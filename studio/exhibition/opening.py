@@ -66,7 +66,7 @@ def exhibition(
     keeper = Keeper(place, lambda report: journal.say(str(getattr(report, "text", "") or getattr(report, "line", ""))))
     engine = _engine(backend, journal)
     sound, address = (engine, engine.address) if engine is not None else (Silence(), None)
-    house = House(place, path.resolve().parent, programme.loudness, sound, address, pictures)
+    house = House(place, path.resolve().parent, programme.loudness, sound, address, pictures, keeper, programme.title)
     try:
         yield Exhibition(programme, house, Places(keeper, name), journal, start), journal
     finally:

@@ -249,9 +249,13 @@ class Exhibition:
         def make() -> Turn:
             if given.take is not None:
                 return TakeTurn(self._house, given, count, at, self._journal.say)
-            from studio.exhibition.live import LiveTurn
+            from studio.exhibition.live import Late, LiveTurn
 
-            return LiveTurn(self._house, given, count, at, self._journal.say)
+            try:
+                return LiveTurn(self._house, given, count, at, self._journal.say)
+            except Late as late:
+                self._journal.say(f"item {item + 1}, {given.name}: {late}: it begins anew")
+                return LiveTurn(self._house, given, count, 0.0, self._journal.say)
 
         self._coming = _Coming(item, make)
 
@@ -317,7 +321,7 @@ class Exhibition:
         self._item, self._now, self._saved = item, turn, time.monotonic()
         self._shown, self._missed = True, 0
         self._said.pop(item, None)
-        self._places.begin(item, turn.item.name, turn.position)
+        self._places.begin(item, turn.item.name, turn.position, lambda: turn.take_id)
         at = f", from {clock(turn.position)}" if turn.position >= 1 else ""
         self._journal.say(f"item {item + 1}, {turn.item.name}: {turn.label[0]}{at}")
         self._prepare_after(item)

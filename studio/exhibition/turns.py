@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from pieces.signals import DescantError
 from studio.audition import Sound
 from studio.exhibition.programme import Item
+from studio.keeper import Keeper
 
 if TYPE_CHECKING:
     from db.archive import Archive, TakeRecord
@@ -47,6 +48,10 @@ class House:
         Of the sound engine, for performers.
     pictures : bool
         Whether there is a screen.
+    keeper : Keeper
+        Writes the takes of live items.
+    title : str
+        The programme's.
     """
 
     place: str
@@ -55,6 +60,8 @@ class House:
     sound: Sound
     address: str | None
     pictures: bool
+    keeper: Keeper
+    title: str
 
 
 class Silence:
@@ -131,6 +138,11 @@ class Turn(ABC):
     def tick(self) -> None:
         """Called about 20 times a second while it is shown or leaves."""
 
+    @property
+    @abstractmethod
+    def take_id(self) -> str | None:
+        """The take that is played, or recorded; None as long as there is none."""
+
     @abstractmethod
     def sound_again(self) -> None:
         """Sound again where it is now: panic has emptied its deck."""
@@ -166,7 +178,9 @@ class TakeTurn(Turn):
     def __init__(self, house: House, item: Item, number: int, at: float, note: Callable[[str], None]) -> None:
         take, mix, found = _found(house, item, note)
         super().__init__(item, take.title or str(take.piece.get("title", take.piece_name)), found["duration_s"], at)
-        self._sound, self._path, self._note = house.sound, mix, note
+        self._sound, self._path, self._note, self._take_id = house.sound, mix, note, take.id
+        if take.retention == "scratch":
+            note(f"{item.name}: it is scratch, which is pruned some day: descant keep {take.id} lets it stay")
         self._gain = gain(house.loudness, found.get("loudness"), found.get("true_peak"), note, item.name)
         self._deck = f"exhibit {number % _DECKS}"
         self._projector = None
@@ -179,6 +193,10 @@ class TakeTurn(Turn):
             except DescantError:
                 self._projector.close()
                 raise
+
+    @property
+    def take_id(self) -> str | None:
+        return self._take_id
 
     @property
     def picture(self) -> Pixels | None:

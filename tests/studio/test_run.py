@@ -53,7 +53,7 @@ def piece(name: str) -> Any:
 def performed(name: str, seed: int = 3) -> tuple[Run, Observer]:
     found = piece(name)
     planned = plan(name, found, Path.cwd())
-    run, observer = Run(name, planned.piece.model_dump(mode="json"), Path.cwd(), seed, TAKE, TAKE), Observer()
+    run, observer = Run(name, planned.piece.model_dump(mode="json"), Path.cwd(), seed, TAKE), Observer()
     for part, block in conduct(planned.piece, planned.players, seed, stage=observer):
         run.made(Made(part, block))
     return run, observer
@@ -71,7 +71,7 @@ def test_ticks_at_a_beat_are_those_that_were_made_by_then(name: str) -> None:
 
 def test_what_was_given_is_told_up_to_a_tick_and_gives_the_state_there() -> None:
     found = piece("cubics")
-    run = Run("cubics", found.model_dump(mode="json"), Path.cwd(), 0, TAKE, TAKE)
+    run = Run("cubics", found.model_dump(mode="json"), Path.cwd(), 0, TAKE)
     score = {"voices": {}}
     events = (
         Event(0, "note", {"midi": 60}, True),
@@ -121,7 +121,7 @@ def test_paths_stand_for_earlier_takes_and_only_there() -> None:
         },
     }
     data = parse_piece(raw, "x").model_dump(mode="json")
-    run = Run("x", data, Path.cwd(), 0, TAKE, TAKE, paths={"old.take": "/a/old.stream", "sample.s": "/a/mix.wav"})
+    run = Run("x", data, Path.cwd(), 0, TAKE, paths={"old.take": "/a/old.stream", "sample.s": "/a/mix.wav"})
     begin = run.begin(None)
     assert begin.piece["parts"]["old"]["inputs"] == {"take": "/a/old.stream"}
     assert [v["sample"] for v in begin.piece["score"]["voices"].values()] == ["/a/mix.wav", "own.wav"]

@@ -95,6 +95,9 @@ def _showings() -> None:
             "outcome", sa.Enum("done", "skipped", "failed", "stopped", native_enum=False, length=16), nullable=True
         ),
         sa.Column("reason", sa.Text(), nullable=False),
+        sa.Column("take_id", sa.String(length=36), nullable=True),
+        sa.ForeignKeyConstraint(["take_id"], ["takes.id"], name="fk_showings_take_id", ondelete="SET NULL"),
         sa.PrimaryKeyConstraint("id", name="pk_showings"),
     )
     op.create_index("ix_showings_programme_id", "showings", ["programme", "id"])
+    op.create_index("ix_showings_take_id", "showings", ["take_id"])
