@@ -158,6 +158,7 @@ def test_what_takes_too_long_to_come_back_begins_anew(takes, home, pieces, monke
     monkeypatch.setattr("studio.exhibition.live.CATCHES_UP", 1.0)
     with playing(path, home) as (showing, journal):
         until(lambda: showing.position is not None, 60)
-        assert showing.position is not None and showing.position < 1.0
+        assert showing.position is not None
+        assert showing.position < 1.0
         (said,) = [line for line in journal.lines if "begins anew" in line]
         assert "did not come to 3 s within 1 s" in said
