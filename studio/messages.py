@@ -105,10 +105,11 @@ class Set:
 
 @dataclass(frozen=True)
 class Send:
-    """Give every part that listens to it an event, such as a note."""
+    """Give every part that listens to it an event, such as a note: now, or when the performance comes to a second."""
 
     kind: str
     data: Mapping[str, Any]
+    seconds: float | None = None
 
 
 @dataclass(frozen=True)

@@ -187,7 +187,7 @@ class _House:
             while True:
                 command = self._wire.receive()
                 stage = self._stage
-                if isinstance(command, Send) and stage is not None:
+                if isinstance(command, Send) and command.seconds is None and stage is not None:
                     stage.strike(command)
                 self._commands.put(command)
         finally:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
@@ -14,12 +14,13 @@ from studio.filming import Filming
 from studio.messages import Notice
 from studio.pictures.video import open_video
 from studio.players import Players
-from studio.prompt import Port, awaits
+from studio.prompt import Port, awaits, scripted
 from studio.reports import Filmed
 from studio.sending import Relay
 from studio.session import Session
 
 if TYPE_CHECKING:
+    from sonify.incoming import TimedEvent
     from studio.keeper import Post
 
 T = TypeVar("T")
@@ -54,14 +55,14 @@ class Performing:
         """Open everything, the piece last, and play."""
         asked, session = self._asked, self._session
         video = self._video()
-        self._open_players()
+        notes = self._tried(asked.notes) or []
+        self._open_players(notes)
         out = self._entered(asked.out)
         if out is not None:
             self._ears.append(Relay(out, session, self._say))
         try:
-            session.open(asked.name, asked.seed, lambda piece: asked.changed(piece, video))
-            if awaits(asked.piece):
-                session.awaits(True)
+            session.awaits(awaits(asked.piece))
+            session.open(asked.name, asked.seed, lambda piece: asked.changed(piece, video), scripted(notes))
             session.play()
         except DescantError as error:
             self._say(str(error))
@@ -70,9 +71,8 @@ class Performing:
         """Let go of everything, after the session was closed."""
         self._open.close()
 
-    def _open_players(self) -> None:
+    def _open_players(self, notes: Sequence[TimedEvent]) -> None:
         asked, inbox = self._asked, Inbox()
-        notes = self._tried(asked.notes) or []
         players = Players(asked.name, self._session, inbox, self._say, asked.cc, notes)
         midi = self._entered(lambda: asked.midi(inbox))
         players.port = None if midi is None else Port(midi, self._say)

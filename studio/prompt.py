@@ -177,11 +177,6 @@ class Roll:
             found.append(self._events.popleft())
         return found
 
-    def skip(self, seconds: float) -> None:
-        """Leave out what was due before a time."""
-        while self._events and self._events[0].seconds < seconds:
-            self._events.popleft()
-
 
 class Script:
     """A `studio.conductor.Stage` on which nobody waits: the events of a file are given as fast as it goes."""
@@ -204,6 +199,12 @@ class Script:
 
     def hear(self, part: str, block: FrameBlock) -> None:
         """Nobody listens."""
+
+
+def scripted(notes: Sequence[TimedEvent]) -> list[Send]:
+    """The events of a file as they are given in their time, and the end after them."""
+    over = [Send("end", {}, Roll(notes).over)] if notes else []
+    return [Send(*heard_as(event), event.seconds) for event in notes] + over
 
 
 def finest(piece: Piece) -> float:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import secrets
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -100,10 +100,17 @@ class Session:
             return ""
         return f"edits of {Path(self.name).name} are in no file: save as writes one"
 
-    def open(self, name: str, seed: int = 0, change: Callable[[Piece], Piece] | None = None) -> None:
+    def open(
+        self,
+        name: str,
+        seed: int = 0,
+        change: Callable[[Piece], Piece] | None = None,
+        script: Iterable[Send] = (),
+    ) -> None:
         """Open a piece by name or path, or that of a take (``take:ID``); it is ready and paused.
 
-        What `change` makes of it stands in no file; where that is something else it has a draft.
+        What `change` makes of it stands in no file; where that is something else it has a draft. Every performance is
+        given what stands in `script`, in order of time.
         """
         if name.startswith("take:"):
             self.open_take(name.removeprefix("take:"))
@@ -112,7 +119,7 @@ class Session:
         wanted = read if change is None else change(read)
         piece = revise.checked(name, wanted.model_dump(), base)
         file = PieceFile.of(name, piece, base, path) if wanted == read else PieceFile.of("", piece, base, None)
-        self._open(name, piece, file, seed)
+        self._open(name, piece, file, seed, script=script)
 
     def open_take(self, take: str) -> None:
         """Open the piece of a take as it was played last; what is performed of it is the take's child."""
@@ -128,14 +135,23 @@ class Session:
 
         self._keeper.do(job)
 
-    def _open(self, name: str, piece: Piece, file: PieceFile, seed: int = 0, parents: Parents = ()) -> None:
+    def _open(
+        self,
+        name: str,
+        piece: Piece,
+        file: PieceFile,
+        seed: int = 0,
+        parents: Parents = (),
+        script: Iterable[Send] = (),
+    ) -> None:
         from db.work import SessionRecord
 
         path = str(file.file) if file.file else None
         record = SessionRecord(name=name, base=str(file.base), file=path, seed=seed)
         with self._lock:
             history = History.begin(piece.model_dump(mode="json"))
-            self._take_up(history, file, Subject(name, file.base, Notebook(record), parents), seed)
+            subject = Subject(name, file.base, Notebook(record), parents, tuple(script))
+            self._take_up(history, file, subject, seed)
             self._keep_edits()
 
     def _take_up(self, history: History, file: PieceFile, subject: Subject, seed: int) -> None:
@@ -151,8 +167,9 @@ class Session:
             self._leader.subject = None
 
     def look_back(self) -> None:
-        """Report the sessions that a crash interrupted (`Offered`)."""
+        """Report the sessions that a crash interrupted (`Offered`); what is scratch and old goes."""
         self._keeper.do(lambda archive: self._post(Offered(tuple(archive.sessions.interrupted()))))
+        self._keeper.prune()
 
     def recover(self, session_id: str) -> None:
         """Go on with an interrupted session: its piece, its edits, and where undoing stood."""
@@ -224,7 +241,7 @@ class Session:
         """Whether there is a player: then parts wait for notes, now and in performances to come."""
         with self._lock:
             self._leader.awaits = player
-            if player:
+            if player and self.name:
                 self._send(Send("await", {}))
 
     def turn(self, part: str, control: str, value: Value) -> None:

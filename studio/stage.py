@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import queue
 import time
+from collections import deque
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -101,6 +102,8 @@ class LiveStage:
         #: A score with the beat at which it is taken up; and one that is to be noted with the next ticks.
         self._pending: tuple[Mapping[str, Any], float, Player | None] | None = None
         self._unnoted: Mapping[str, Any] | None = None
+        #: What is to be given when it comes to its second, in order.
+        self._script: deque[Send] = deque()
         #: The section in which it is to stop, and whether that is noted.
         self._stopping: int | None = None
         self._is_noted = False
@@ -188,6 +191,8 @@ class LiveStage:
             self._target = None
             if self._branches:
                 self._branches = False
+                while self._script and (self._script[0].seconds or 0.0) < stretch.seconds - SLACK:
+                    self._script.popleft()  # what comes before a branch has its events already
                 self.playhead.hold(time.monotonic(), stretch.seconds)
         if self._stopping is not None:
             return True
@@ -206,6 +211,8 @@ class LiveStage:
                 self._rescored(score, stretch.beat, player, stretch.seconds)
             else:
                 most = min(most, beat - stretch.beat)
+        if not self._branches and self._stopping is None:
+            most = min(most, self._give_due(stretch))
         if stretch.to - stretch.beat > most + SLACK:
             return max(most, 2 * SLACK)
         if self._stopping is not None:
@@ -217,6 +224,17 @@ class LiveStage:
             self._unnoted = None
         self._began = time.monotonic()
         return None
+
+    def _give_due(self, stretch: Stretch) -> float:
+        """Give what is due; the beats until more is."""
+        while self._script:
+            seconds = self._script[0].seconds or 0.0
+            if seconds > stretch.seconds + SLACK:
+                return float(stretch.tempi.beats(seconds)) - stretch.beat
+            command = self._script.popleft()
+            self.strike(command)
+            self._give(command)
+        return math.inf
 
     def _take_time(self) -> None:
         """Learn from the last stretch how long before its time a slow source must begin."""
@@ -244,7 +262,10 @@ class LiveStage:
         self._listen(seconds)
 
     def _listen(self, seconds: float) -> None:
-        """Do what is told within a time."""
+        """Do what is told within a time; what is told after a `Begin` is for the performance that begins then."""
+        if self.next is not None:
+            time.sleep(seconds)
+            return
         try:
             command = self._commands.get(timeout=seconds)
         except queue.Empty:
@@ -347,17 +368,21 @@ class LiveStage:
             self._report(Turned(part, control, value))
 
     def _send(self, command: Send) -> None:
-        if command.kind in FOR_ALL:
-            self._prompter.everybody(command.kind, self._performances, command.data)
-            return
-        listening = [p for p in self._performances.values() if command.kind in p.source.listens]
-        if not listening:
+        if command.seconds is not None:
+            self._script.append(command)
+        elif not self._give(command):
             kinds = sorted({kind for p in self._performances.values() for kind in p.source.listens})
             raise DescantError(f"no part listens to {command.kind!r}{nearest(command.kind, kinds)}")
-        if self._stretch is None:
+
+    def _give(self, command: Send) -> bool:
+        """Give it to whom it concerns; whether any part listens to that."""
+        if command.kind in FOR_ALL:
             self._prompter.everybody(command.kind, self._performances, command.data)
-        else:
-            self._prompter.give(command.kind, command.data, self._stretch.section, self._performances)
+            return True
+        if self._stretch is None:
+            return self._prompter.everybody(command.kind, self._performances, command.data)
+        self._prompter.give(command.kind, command.data, self._stretch.section, self._performances)
+        return any(command.kind in p.source.listens for p in self._performances.values())
 
     def _stop(self, stretch: Stretch) -> None:
         """Note where the performance ends, with the last ticks of its section; or end it where there are none."""

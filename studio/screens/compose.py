@@ -72,7 +72,7 @@ class Compose(Deeds):
     Compose.-wide.-noshelf #shelf { display: none; }
     Compose.-large #desk, Compose.-large #shelf, Compose.-large #plot { display: none; }
     Compose.-large #head, Compose.-large #keys, Compose.-large #notice { display: none; }
-    Compose.-large #notice.-new { display: block; }
+    Compose.-large #notice.-new { display: block; height: auto; max-height: 5; }
     """
     BINDINGS = [*bindings("compose"), Binding("escape", "leave", "Back, or silence", show=False)]
     HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (130, "-wide")]
@@ -88,7 +88,7 @@ class Compose(Deeds):
         self._asked: object = None
         self._count = 0
         self._painter: Painter | None = None
-        self._said_at = -NOTICE_S
+        self._said: list[tuple[float, str]] = []
         self._rates: dict[str, float] = {}
         self._status: dict[str, str] = {}
         self._films: dict[str, str] = {}
@@ -151,7 +151,7 @@ class Compose(Deeds):
         # Below a dialogue every picture is dimmed cell by cell, which costs twenty times as much: so fewer.
         if self.is_current or (isinstance(self.app.screen, ModalScreen) and self._count % FPS == 0):
             self._show_picture()
-        if self.memory.now() - self._said_at > NOTICE_S:
+        if not self._said or self.memory.now() - self._said[-1][0] > NOTICE_S:
             self.query_one("#notice").remove_class("-new")
 
     async def hear(self, report: object) -> None:
@@ -280,10 +280,12 @@ class Compose(Deeds):
 
     def say(self, line: str) -> None:
         """A notice."""
-        notice = self.query_one("#notice", Static)
-        notice.update(" ".join(line.split()), layout=False)
+        notice, now, large = self.query_one("#notice", Static), self.memory.now(), self.has_class("-large")
+        line = " ".join(line.split())
+        before = [said for said in self._said if said[1] != line and now - said[0] < NOTICE_S]
+        self._said = [*before[-2:], (now, line)]
+        notice.update("\n".join(text for _, text in reversed(self._said)) if large else line, layout=large)
         notice.add_class("-new")
-        self._said_at = self.memory.now()
         # The library, while it lies over this screen, shows what is said too.
         front = next((s for s in reversed(self.app.screen_stack) if not s.is_modal), self)
         if front is not self and (told := getattr(front, "say", None)):

@@ -112,6 +112,15 @@ def test_any_partition_and_any_snapshot_give_the_same_bits(cuts, played, before)
     assert all(a.arrays[n].tobytes() == b.arrays[n].tobytes() for n in a.arrays)
 
 
+@pytest.mark.parametrize("event", [Event(0, "await", {}, given=True), note(72)])
+def test_what_it_plays_by_itself_ends_where_a_player_begins(event):
+    keys, controls = start()
+    assert sounding(keys.step(controls, (), 10)) == {PHRASES[0][0][0]: 0.7}
+    block = keys.step(controls, [event], 200)
+    assert sounding(block) == ({72: 0.5} if event.kind == "note" else {})
+    assert [(e.data["midi"], e.data["velocity"]) for e in block.events] == [(PHRASES[0][0][0], 0.0)]
+
+
 def test_what_is_none_is_refused():
     keys, controls = start()
     for event in (Event(0, "note", {"midi": 200}), Event(0, "soft", {"value": "down"})):

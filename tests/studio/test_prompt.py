@@ -11,10 +11,12 @@ import pytest
 from pieces.form import Form
 from pieces.piece import Piece, PieceError, find_piece
 from pieces.signals import Event, FrameBlock, Frames, gather
+from pieces.source import SourceError, find_source
 from sonify.incoming import TimedEvent
 from studio.compose import conduct
+from studio.messages import Send, Set
 from studio.plan import plan
-from studio.prompt import AFTER, FOUR_PARTS, Script, check_heard, from_part, heard_as, with_video
+from studio.prompt import AFTER, FOUR_PARTS, Script, check_heard, from_part, heard_as, meant, with_video
 
 PIECE, BASE = find_piece(FOUR_PARTS)
 
@@ -170,9 +172,33 @@ def test_another_video(tmp_path):
         plan("live", film, Path.cwd())
 
 
+CONTROLS = {"fit": find_source("cubics").controls, "keys": find_source("keys").controls}
+
+
+def test_what_comes_in_is_played_or_turns_a_control():
+    def asked(kind: str, controllers: dict | None = None, **data: object) -> object:
+        return meant(TimedEvent(0, kind, data), controllers or {}, CONTROLS)
+
+    knob = {1: ("fit", "noise"), 67: ("fit", "noise")}
+    assert asked("note_off", midi=60, velocity=0.3, channel=2) == Send("note", {"midi": 60, "velocity": 0.0})
+    assert asked("control", cc=67, value=1.0, channel=1) == Send("soft", {"value": 1.0})
+    assert asked("control", knob, cc=67, value=1.0) == asked("control", knob, cc=1, value=1.0)
+    assert asked("control", knob, cc=1, value=0.5) == Set("fit", "noise", pytest.approx(0.5))
+    assert asked("control", knob, cc=2, value=0.5) is None
+    assert asked("set", part="keys", control="every", value=9) == Set("keys", "every", 9)
+    for data, said in (({"part": "kys"}, "did you mean 'keys'"), ({"part": None}, "no part ''")):
+        with pytest.raises(PieceError, match=said):
+            asked("set", **data, control="every", value=9)
+    one = meant(TimedEvent(0, "set", {"part": None, "control": "noise", "value": 0.5}), {}, {"fit": ()})
+    assert one == Set("fit", "noise", 0.5), "where there is one part it may be left out"
+
+
 def test_what_is_for_nobody():
     assert heard_as(TimedEvent(0, "control", {"cc": 67, "value": 0.5})) == ("soft", {"value": 0.5})
     assert heard_as(TimedEvent(0, "control", {"cc": 1, "value": 0.5}))[0] == "control"
+    for kind, data in (("note", {}), ("note", {"midi": 200}), ("note", {"midi": "C4"}), ("pedal", {"value": "down"})):
+        with pytest.raises(SourceError, match=r"needs (midi|value)"):
+            heard_as(TimedEvent(0, kind, data))
     check_heard("x", PLAYED, ["soft"])
     with pytest.raises(PieceError, match="none of the 1 events is for it: it listens to"):
         check_heard("x", [TimedEvent(0, "bend", {})], ["note"])
