@@ -409,15 +409,20 @@ class GcReport:
         Media files and temporary leftovers removed.
     bytes : int
         Bytes of blocks and files given back.
+    sessions, showings : int
+        Work in the studio that was closed, and showings of exhibitions.
     """
 
     takes: tuple[str, ...]
     files: int
     bytes: int
+    sessions: int = 0
+    showings: int = 0
 
     def to_json(self) -> dict[str, Any]:
         """Plain data."""
         return asdict(self)
 
     def __str__(self) -> str:
-        return f"{len(self.takes)} scratch takes, {self.files} files, {self.bytes / 1e6:.1f} MB"
+        work = f"{self.sessions} closed sessions, {self.showings} showings"
+        return f"{len(self.takes)} scratch takes, {self.files} files, {work}, {self.bytes / 1e6:.1f} MB"

@@ -13,7 +13,7 @@ from db.blocks import read_blocks
 from db.database import Database
 from db.finding import children
 from db.media import MediaStore, Stored
-from db.models import Block, Media, Part, Take, TakeMedia, TakeParent
+from db.models import Block, Media, Part, Showing, StudioSession, Take, TakeMedia, TakeParent
 from db.process import is_gone
 from db.records import ArchiveError, CheckReport, GcReport, combined_hash
 from pieces.signals import SignalsHash
@@ -118,14 +118,16 @@ def gc(
 ) -> GcReport:
     """Remove scratch takes that are too old, then the oldest ones beyond the quota, then files nobody refers to.
 
-    Kept and running takes are never touched, nor are scratch takes that a remaining take descends from.
+    Kept and running takes are never touched, nor are scratch takes that a remaining take descends from. Sessions that
+    were closed so long ago go too, with their edits, but not one whose take is kept; so do showings, but not the one
+    that says where its programme stands.
 
     Parameters
     ----------
     database, store
         The archive.
     scratch_age_days : float
-        Scratch takes older than this go.
+        Scratch takes, closed sessions and showings older than this go.
     scratch_quota_bytes : int
         Room for the scratch takes that stay, their media included.
     dry_run : bool
@@ -135,12 +137,14 @@ def gc(
     if dry_run:
         with database.write() as session:
             takes, freed = _prune(session, before, scratch_quota_bytes)
+            work = _prune_work(session, before)
             files = list(_unreferenced(session, store))
-            report = GcReport(takes, len(files), freed + sum(_size(f) for f in files))
+            report = GcReport(takes, len(files), freed + sum(_size(f) for f in files), *work)
             session.rollback()
         return report
     with database.write() as session:
         takes, freed = _prune(session, before, scratch_quota_bytes)
+        work = _prune_work(session, before)
     with database.write() as session:
         # Unlinked before the commit and under the writer's lock: whoever adds the same content either keeps its row
         # from being found here, or finds the file gone and writes it again.
@@ -148,7 +152,7 @@ def gc(
         for file in files:
             freed += _size(file)
             file.unlink(missing_ok=True)
-    return GcReport(takes, len(files), freed)
+    return GcReport(takes, len(files), freed, *work)
 
 
 def discard(database: Database, store: MediaStore, take_id: str, kept: bool) -> int:
@@ -202,6 +206,20 @@ def _prune(session: Session, before: datetime, quota: int) -> tuple[tuple[str, .
         gone = delete(Take).where(Take.id == bindparam("gone"))
         session.connection().execute(gone, [{"gone": take_id} for take_id in chosen])
     return tuple(chosen), sum(chosen.values())
+
+
+def _prune_work(session: Session, before: datetime) -> tuple[int, int]:
+    """Delete closed sessions and showings of before; returns how many of each."""
+    kept = exists().where(Take.id == StudioSession.take_id, Take.retention == "kept")
+    old = StudioSession.closed & (StudioSession.updated < before) & ~kept
+    # What was skipped is no place to go on from.
+    shown = Showing.outcome.is_(None) | (Showing.outcome != "skipped")
+    standing = select(func.max(Showing.id)).where(shown).group_by(Showing.programme)
+    gone = (Showing.started < before) & Showing.id.not_in(standing)
+    deleted = [
+        session.connection().execute(delete(t).where(which)) for t, which in ((StudioSession, old), (Showing, gone))
+    ]
+    return deleted[0].rowcount, deleted[1].rowcount
 
 
 def _file_bytes() -> ColumnElement[int]:

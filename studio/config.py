@@ -12,6 +12,9 @@ from pathlib import Path
 #: Libraries whose version can change a signal or a sample.
 LIBRARIES = ("descant", "numpy", "scipy", "scikit-learn", "torch", "pyo")
 
+#: What is nobody's to keep goes when it is older, in days, or where it needs more room, in GB.
+SCRATCH_DAYS, SCRATCH_GB = 30.0, 10.0
+
 
 def home() -> Path:
     """The data directory: archive, media, caches (``DESCANT_HOME`` moves it)."""

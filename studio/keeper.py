@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
 from pieces.signals import Channel, DescantError, FrameBlock
+from studio import config
 from studio.messages import Notice
 from studio.reports import Recording
 
@@ -56,6 +57,17 @@ class Keeper:
     def do(self, job: Job) -> None:
         """Queue a job; what it raises becomes a notice."""
         self._jobs.put(job)
+
+    def prune(self) -> None:
+        """Queue the removal of what is scratch and old; see `db.upkeep.gc`."""
+        room = int(config.SCRATCH_GB * 1e9)
+
+        def job(archive: Archive) -> None:
+            gone = archive.gc(scratch_age_days=config.SCRATCH_DAYS, scratch_quota_bytes=room)
+            if gone.takes:
+                self._post(Notice(f"what is scratch and old was removed: {gone}"))
+
+        self.do(job)
 
     def close(self, timeout: float) -> bool:
         """Finish what is queued; False if that took longer than `timeout` seconds."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from studio.commands.options import JSON, Finite, opened
+from studio.config import SCRATCH_DAYS, SCRATCH_GB
 from studio.console import columns, emit
 
 
@@ -39,13 +40,19 @@ def archive_upgrade(context: click.Context) -> None:
 
 
 @archive_group.command("gc")
-@click.option("--scratch-days", type=Finite(0, 36_500), default=30.0, show_default=True, help="Age of scratch takes.")
-@click.option("--scratch-gb", type=Finite(0, 1e6), default=10.0, show_default=True, help="Room for scratch takes.")
+@click.option("--scratch-days", type=Finite(0, 36_500), default=SCRATCH_DAYS, show_default=True, help="Oldest scratch.")
+@click.option(
+    "--scratch-gb", type=Finite(0, 1e6), default=SCRATCH_GB, show_default=True, help="Room for scratch takes."
+)
 @click.option("--dry-run", is_flag=True, help="Only say what would go.")
 @JSON
 @click.pass_context
 def archive_gc(context: click.Context, scratch_days: float, scratch_gb: float, dry_run: bool, as_json: bool) -> None:
-    """Remove old scratch takes and files that no take refers to; kept takes are never touched."""
+    """Remove old scratch takes and files that no take refers to; kept takes are never touched.
+
+    Sessions that were closed so long ago, and records of what was shown, go with them. The studio and exhibitions do
+    this by themselves, with these defaults, when they begin.
+    """
     with opened(context, create=False) as archive:
         report = archive.gc(scratch_age_days=scratch_days, scratch_quota_bytes=int(scratch_gb * 1e9), dry_run=dry_run)
     emit(report.to_json() if as_json else str(report), as_json)

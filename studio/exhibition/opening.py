@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,6 +16,7 @@ from studio.exhibition.turns import House, Silence
 from studio.keeper import Keeper
 
 if TYPE_CHECKING:
+    from db.archive import Archive
     from sonify.engine.client import Engine
     from sonify.engine.commands import Backend
 
@@ -58,11 +59,15 @@ def exhibition(
     DescantError
         If the programme or the archive cannot be used.
     """
+    from db.archive import Archive
+
     programme = read_programme(path)
     name = str(path.resolve())
-    start = _start(place, name, programme, fresh, create)
     journal = Journal(config.home() / FILE, echo)
-    journal.say(f"{programme.title}: {len(programme.items)} items, {path.name}")
+    with Archive.open(place, create=create) as archive:
+        start = Place() if fresh else resumed(archive.showings.list(name), programme)
+        journal.say(f"{programme.title}: {len(programme.items)} items, {path.name}")
+        _keep(archive, programme, journal)
     keeper = Keeper(place, lambda report: journal.say(str(getattr(report, "text", "") or getattr(report, "line", ""))))
     engine = _engine(backend, journal)
     sound, address = (engine, engine.address) if engine is not None else (Silence(), None)
@@ -76,11 +81,16 @@ def exhibition(
             journal.say(f"{place}: held by another program: the last place is not stored")
 
 
-def _start(place: str, name: str, programme: Programme, fresh: bool, create: bool) -> Place:
-    from db.archive import Archive
-
-    with Archive.open(place, create=create) as archive:
-        return Place() if fresh else resumed(archive.showings.list(name), programme)
+def _keep(archive: Archive, programme: Programme, journal: Journal) -> None:
+    """Keep the takes of a programme, which would be missed if they were pruned; a missing one is said in its turn."""
+    for item in programme.items:
+        if item.take is None:
+            continue
+        with suppress(DescantError):
+            take = archive.take(item.take)
+            if take.retention == "scratch":
+                archive.retain(take.id, "kept")
+                journal.say(f"{item.name}: it was scratch, and is kept from now on")
 
 
 def _engine(backend: Backend | None, journal: Journal) -> Engine | None:

@@ -24,6 +24,8 @@ LOOK, SAVE = 0.05, 1.0
 WARM = 15.0
 #: Seconds in which the first item comes; and after which it is tried again where no item can be shown.
 _FIRST, AGAIN = 0.5, 30.0
+#: Seconds between two removals of what is scratch and old.
+PRUNES = 24 * 3600.0
 #: dB of everything while there is panic.
 _UNHEARD = -140.0
 #: Seconds in which a label comes, and in which it fades away.
@@ -147,7 +149,7 @@ class Exhibition:
         self._shown, self._missed = False, 0
         self._said: dict[int, str] = {}
         self._again: float | None = None
-        self._saved = 0.0
+        self._saved, self._prunes_at = 0.0, 0.0
 
     # For the screen
 
@@ -320,6 +322,9 @@ class Exhibition:
         turn.begin(fade)
         self._item, self._now, self._saved = item, turn, time.monotonic()
         self._shown, self._missed = True, 0
+        if time.monotonic() > self._prunes_at:
+            self._prunes_at = time.monotonic() + PRUNES
+            self._house.keeper.prune()  # what is recorded of live items would fill any disk
         self._said.pop(item, None)
         self._places.begin(item, turn.item.name, turn.position, lambda: turn.take_id)
         at = f", from {clock(turn.position)}" if turn.position >= 1 else ""

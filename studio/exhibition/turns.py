@@ -179,8 +179,6 @@ class TakeTurn(Turn):
         take, mix, found = _found(house, item, note)
         super().__init__(item, take.title or str(take.piece.get("title", take.piece_name)), found["duration_s"], at)
         self._sound, self._path, self._note, self._take_id = house.sound, mix, note, take.id
-        if take.retention == "scratch":
-            note(f"{item.name}: it is scratch, which is pruned some day: descant keep {take.id} lets it stay")
         self._gain = gain(house.loudness, found.get("loudness"), found.get("true_peak"), note, item.name)
         self._deck = f"exhibit {number % _DECKS}"
         self._projector = None

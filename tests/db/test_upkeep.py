@@ -20,6 +20,7 @@ from db.archive import Archive, ArchiveError, NewTake
 from db.database import alembic_config
 from db.migrations import REVISIONS, VERSION_TABLE
 from db.models import Base
+from db.work import Edit, SessionRecord
 from pieces.signals import Channel, FrameBlock
 from pieces.stream import encode_block
 
@@ -93,6 +94,39 @@ def test_gc_never_touches_what_is_kept(
         assert archive.gc(scratch_age_days=1, scratch_quota_bytes=quota) == report
     assert set(report.takes) == (before | set(takes)) - {t.id for t in archive.takes(limit=1000)}
     assert archive.check().clean
+
+
+def test_gc_removes_old_work_that_is_closed_but_none_of_what_is_kept(archive: Archive) -> None:
+    kept, scratch = record(archive), record(archive, fill=1, retention="scratch")
+
+    def session(name: str, take_id: str | None, closed: bool) -> str:
+        about = SessionRecord(name=name, base=".", file=None, seed=1, take_id=take_id)
+        session_id = archive.sessions.begin(about, Edit(0, None, "opened", {"title": name}))
+        archive.sessions.keep(session_id, Edit(1, 0, "louder", {"title": name}), 1, 1)
+        if closed:
+            archive.sessions.close(session_id)
+        return session_id
+
+    stay = [session("not closed", scratch, False), session("of a kept take", kept, True)]
+    go = [session("of a scratch take", scratch, True), session("of no take", None, True)]
+    shown = [archive.showings.begin("evening", n, f"item {n}") for n in range(3)]
+    archive.showings.end(archive.showings.begin("evening", 3, "item 3"), "skipped", "it is gone")
+    other = archive.showings.begin("morning", 0, "item 0")
+    for table in ("sessions", "showings"):
+        change(archive, f"UPDATE {table} SET {'updated' if table == 'sessions' else 'started'} = '2001-01-01 00:00:00'")
+    stay.append(session("young", None, True))
+    before = archive.gc(scratch_age_days=1, scratch_quota_bytes=10**9, dry_run=True)
+    assert archive.gc(scratch_age_days=1, scratch_quota_bytes=10**9) == before
+    assert (before.takes, before.sessions, before.showings) == ((), 2, 3)
+    assert "2 closed sessions, 3 showings" in str(before)
+    for session_id in stay:
+        assert len(archive.sessions.take_over(session_id)[1]) == 2
+    for session_id in go:
+        with pytest.raises(ArchiveError, match="it was removed"):
+            archive.sessions.take_over(session_id)
+    with sqlite3.connect(archive.where) as database:
+        assert database.execute("SELECT count(*) FROM edits").fetchone() == (6,)
+    assert {s.id for s in archive.showings.list()} == {shown[-1], other}  # where their programmes stand
 
 
 def test_gc_prunes_by_age_then_quota_and_sweeps_their_files(archive: Archive, tmp_path: Path) -> None:

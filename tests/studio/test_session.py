@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import TypeVar
 
@@ -227,6 +229,24 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Session, 
     said.wait(Opened)
     yield session, said
     session.close()
+
+
+def test_what_is_scratch_and_old_goes_when_the_studio_opens(home: Path, said: Said, path: Path) -> None:
+    for kept in (True, False):
+        told = Said()
+        session = Session(told, backend=None)
+        playing(session, told, path)
+        if kept:
+            session.keep()
+        stopped(session, told)
+        session.close()
+    with closing(sqlite3.connect(home / "archive.db")) as database, database:
+        database.execute("UPDATE takes SET created = '2001-01-01 00:00:00.000000'")
+    session = Session(said, backend=None)
+    session.look_back()
+    said.wait(Notice, lambda n: "1 scratch takes" in n.text)
+    (take,) = archived(session, home)
+    assert take.retention == "kept"
 
 
 def test_nothing_is_open_at_first(home: Path, said: Said) -> None:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +15,9 @@ import pytest
 import tomlkit
 
 from db.archive import Archive, TakeRecord
+from pieces.piece import parse_piece
+from studio.compose import compose
+from studio.plan import plan
 from studio.replay import verify
 from tests.studio.exhibition.hall import TONES, level, programme, recorded, tone, until
 from tests.studio.exhibition.test_showing import playing, shown
@@ -97,6 +102,22 @@ def test_what_is_made_ready_and_not_shown_leaves_no_take(takes, home, pieces):
         assert showing.item == 0
     assert live_takes(home, takes) == []
     assert shown(home)[-1].take_id == takes["low"]
+
+
+def test_what_is_scratch_and_old_goes_and_what_the_programme_shows_stays(takes, home, pieces):
+    with Archive.open(home / "archive.db") as archive:
+        old = compose(archive, plan("low", parse_piece(tone("low"), "low"), pieces), 2, retention="scratch")
+        archive.retain(takes["low"], "scratch")
+    with closing(sqlite3.connect(home / "archive.db")) as database, database:
+        database.execute("UPDATE takes SET created = '2001-01-01 00:00:00.000000'")
+    path = programme(pieces / "p.toml", [{"take": takes["low"]}])
+    with playing(path, home) as (showing, journal):
+        until(lambda: any("was removed" in line for line in journal.lines), 60)
+        assert any("is kept from now on" in line for line in journal.lines)
+        assert (showing.item, showing.failure) == (0, "")
+    with Archive.open(home / "archive.db") as archive:
+        assert old not in {row.id for row in archive.takes()}
+        assert {archive.take(take).retention for take in takes.values()} == {"kept"}
 
 
 def test_killed_what_was_shown_is_there(takes, home, pieces):
