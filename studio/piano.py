@@ -27,7 +27,7 @@ HOLD, REPEAT, CHORD, TAP = 0.7, 0.15, 0.08, 0.18
 #: The lower row's C as it is at first: the lower row is the bass of `cubics`, both rows are the left hand of `knots`.
 BASE = 36
 #: What the keys do, for people.
-HELP = "z to /, q to p: notes  [ ]: octave  - =: softer, louder  space: pedal  tab: next part  backspace: silence"
+HELP = "z to /, q to p: notes · [ ]: octave · - =: softer, louder · space: pedal · tab: next part · backspace: silence"
 
 _NAMES = {"space": " ", "tab": "\t", "enter": "\t", "\r": "\t", "\n": "\t", "backspace": "\x7f", "\x08": "\x7f"}
 

@@ -116,8 +116,9 @@ class Sound:
             self._post(Meters(state.peak, strips, state.load))
         told = self._told[:3] if state is None else (state.backend, state.alive, state.underruns)
         if (*told, line) != self._told:
+            news = "" if line == self._told[-1] else line  # it is said once, however often underruns are counted
             self._told = (*told, line)
-            self._post(EngineState(*told, line))
+            self._post(EngineState(*told, news))
 
     def close(self) -> None:
         """End the engine."""

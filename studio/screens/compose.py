@@ -245,7 +245,8 @@ class Compose(Deeds):
         from studio.painter import Canvas, Painter
 
         if self._painter is None:
-            self._painter = Painter(self._painted, lambda line: self.studio.reports.append(Notice(line)))
+            reports = self.studio.reports  # the app may be gone when it is told that the process is
+            self._painter = Painter(self._painted, lambda line: reports.append(Notice(line)))
         parts = piece.get("parts", {})
         films = {n: p["inputs"]["video"] for n, p in parts.items() if "video" in p.get("inputs", {})}
         films |= {part: path for part, path in self._films.items() if part in parts}

@@ -75,7 +75,7 @@ class Deeds(Screen[None]):
     def show_piano(self, line: str) -> None:
         """Whether keys are notes, and what to tell the player."""
         sign = self.studio.keymap.sign("piano")
-        self.say(f"{line}  {sign}: commands again" if self.playing.is_on else line)
+        self.say(f"{line} · {sign}: commands again" if self.playing.is_on else line)
         self.set_status(piano=f"♪ piano ({sign})" if self.playing.is_on else "")
 
     @property
