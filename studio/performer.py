@@ -20,7 +20,7 @@ from typing import IO, TYPE_CHECKING
 
 from pieces.signals import DescantError
 from sonify.engine.wire import Wire
-from studio.messages import Begin, Command, Ended, Opened, Report, Send
+from studio.messages import Begin, Command, Ended, Notice, Opened, Report, Send
 
 if TYPE_CHECKING:
     from studio.stage import LiveStage
@@ -177,7 +177,8 @@ class _House:
         # What every performance needs is loaded before the first is asked for; what a source needs, by the source.
         from studio import compose, plan, sounding, stage  # noqa: F401
 
-        self._wire, self._stages, self._links = wire, stage, sounding.Links()
+        self._wire, self._stages = wire, stage
+        self._links = sounding.Links(lambda reason: self._say(Notice(f"no sound: {reason}")))
         self._commands: queue.SimpleQueue[Command] = queue.SimpleQueue()
         self._stage: LiveStage | None = None
 

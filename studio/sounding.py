@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from sonify.desk import Desk
 from sonify.engine.client import EngineLink
-from sonify.engine.commands import Strike, Unload
+from sonify.engine.commands import Answer, Refused, Strike, Unload
 from sonify.engine.lines import Lines, probe
 from sonify.engine.patch import Window
 from sonify.feed import Feed
@@ -31,9 +31,16 @@ _EARLY = 0.025
 
 
 class Links:
-    """The way to the engine, kept from one performance to the next."""
+    """The way to the engine, kept from one performance to the next.
 
-    def __init__(self) -> None:
+    Parameters
+    ----------
+    refused : callable
+        Told in one line, from another thread, why something is not played.
+    """
+
+    def __init__(self, refused: Callable[[str], None]) -> None:
+        self._refused = refused
         self._link: tuple[str, EngineLink] | None = None
 
     def to(self, address: str) -> EngineLink:
@@ -42,8 +49,12 @@ class Links:
             if self._link is not None:
                 self._link[1].close()
             self._link = None
-            self._link = address, EngineLink(address)
+            self._link = address, EngineLink(address, self._answered)
         return self._link[1]
+
+    def _answered(self, answer: Answer) -> None:
+        if isinstance(answer, Refused):
+            self._refused(answer.reason)
 
 
 class Player:

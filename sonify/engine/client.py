@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +27,7 @@ from sonify.engine.ring import LaneRing, State
 from sonify.engine.wire import Wire
 
 Post = Callable[[c.Answer], None]
+_Load = TypeVar("_Load", c.LoadPatch, c.LoadPatch | c.LoadFile)
 
 #: Seconds between two attempts to connect; without a block after which an engine hangs; in which it may end.
 _AGAIN, _HANGS, _ENDS = 0.02, 5.0, 2.0
@@ -161,7 +163,7 @@ class Engine:
         elif isinstance(command, c.Unload):
             self._loaded.pop(command.deck, None)
         elif isinstance(command, c.Panic):
-            self._loaded.clear()
+            self._loaded = _after(self._loaded, command.said)
         elif isinstance(command, c.Use):
             self._backend = command.backend
         elif isinstance(command, c.Strip):
@@ -178,7 +180,7 @@ class Engine:
     def _answered(self, answer: c.Answer) -> None:
         if isinstance(answer, c.Silenced):
             with self._lock:
-                self._loaded.clear()
+                self._loaded = _after(self._loaded, answer.said)
         self._post(answer)
 
     def _restore(self) -> None:
@@ -355,8 +357,13 @@ class EngineLink:
     def _answered(self, answer: c.Answer) -> None:
         if isinstance(answer, c.Silenced):
             with self._lock:
-                self._loaded.clear()
+                self._loaded = _after(self._loaded, answer.said)
         self._post(answer)
+
+
+def _after(loaded: dict[str, _Load], panic: float) -> dict[str, _Load]:
+    """What was loaded after panic."""
+    return {deck: command for deck, command in loaded.items() if command.said >= panic}
 
 
 def _changed(loaded: c.LoadFile, command: c.Hold | c.Seek | c.Loop) -> c.LoadFile:
@@ -378,9 +385,8 @@ def _spawned(setup: Setup) -> subprocess.Popen[bytes]:
     )
     nowhere = subprocess.DEVNULL
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
-    return subprocess.Popen(
-        [sys.executable, "-c", code], stdin=nowhere, stdout=nowhere, stderr=nowhere, env=environment
-    )
+    words = [sys.executable, "-X", "faulthandler", "-c", code]  # a crash leaves its place in the log
+    return subprocess.Popen(words, stdin=nowhere, stdout=nowhere, stderr=nowhere, env=environment)
 
 
 def _place() -> Path:

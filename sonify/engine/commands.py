@@ -1,13 +1,16 @@
 """What the sound engine is told, and what it says back: plain data that crosses a socket.
 
-Decks are named by text: each plays one patch or one file. What the engine is doing is read from the ring's header
+Decks are named by text: each plays one patch or one file. Several may tell the engine about one deck, each on its own
+way, so what loads and empties decks carries the moment at which it was `said`: what was said last counts, whatever
+comes last. What the engine is doing is read from the ring's header
 (`sonify.engine.ring.LaneRing.state`), which needs no message.
 """
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, TypeAlias
 
@@ -27,6 +30,7 @@ class LoadPatch:
     deck: str
     patch: Patch
     fade: float = 0.05
+    said: float = field(default_factory=time.monotonic)
 
 
 @dataclass(frozen=True)
@@ -56,6 +60,7 @@ class LoadFile:
     loop: tuple[float, float] | None = None
     fade: float = 0.05
     paused: bool = False
+    said: float = field(default_factory=time.monotonic)
 
 
 @dataclass(frozen=True)
@@ -84,10 +89,11 @@ class Loop:
 
 @dataclass(frozen=True)
 class Unload:
-    """Empty a deck within `fade` seconds."""
+    """Empty a deck within `fade` seconds of what it was told to play before."""
 
     deck: str
     fade: float = 0.05
+    said: float = field(default_factory=time.monotonic)
 
 
 @dataclass(frozen=True)
@@ -137,6 +143,8 @@ class MasterGain:
 @dataclass(frozen=True)
 class Panic:
     """Silence within 10 ms: decks are emptied, and what is to sound again must be loaded again."""
+
+    said: float = field(default_factory=time.monotonic)
 
 
 @dataclass(frozen=True)
@@ -215,7 +223,9 @@ class Ended:
 
 @dataclass(frozen=True)
 class Silenced:
-    """Somebody pressed panic: the decks are empty."""
+    """Somebody pressed panic: whatever was loaded before that was `said` is gone."""
+
+    said: float
 
 
 @dataclass(frozen=True)

@@ -1,17 +1,18 @@
 """All decks: commands come in from any thread, blocks are made in one.
 
 Whatever a block is made of is changed between two blocks, by the thread that makes them (`Console._later`). Graphs are
-built by a thread of their own, notes by another one, so that neither waits for the other, and panic for nobody.
+built, mixed and taken apart by a thread of their own, notes made by another one, so that neither waits for the other,
+and panic for nobody.
 """
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections import deque
 from collections.abc import Callable
 from functools import partial
-from itertools import count
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
@@ -22,7 +23,7 @@ from pieces.signals import DescantError
 from sonify.engine import commands as c
 from sonify.engine import tape
 from sonify.engine.deck import Deck, FileDeck, PatchDeck, gain
-from sonify.engine.graph import BOUND, DeckGraph, Master, Points
+from sonify.engine.graph import BOUND, DeckGraph, Master, Mixdown
 from sonify.engine.recorder import Recorder
 from sonify.engine.ring import DECKS, STRIPS, LaneRing
 from sonify.engine.sources import Player, Ramp
@@ -42,6 +43,11 @@ class Console:
     ring : LaneRing
     tell : callable
         Told what happens, from any thread; never waits.
+
+    Attributes
+    ----------
+    building : Lock
+        Held by whoever makes pyo's objects, boots a server among them.
     """
 
     def __init__(self, ring: LaneRing, tell: Tell) -> None:
@@ -49,19 +55,18 @@ class Console:
         self._tell = tell
         self._decks: list[Deck] = []  # all that sound, old ones and new ones
         self._now: dict[str, PatchDeck] = {}  # what a name means to strikes, before it is built
-        self._wanted: dict[str, int] = {}  # the last load of a name; older ones are not built any more
+        self._said: dict[str, float] = {}  # when it was said last what a name is to play, or that it is to be empty
         self._faders: dict[tuple[str, str], float] = {}
         self._gains: dict[str, float] = {}
         self._gain = 1.0
         self._todo: deque[Callable[[], None]] = deque()
-        self._tickets = count(1)
-        self._panic, self._epoch, self._closing = False, 0, 0
-        self._building, self._begun = threading.Lock(), threading.Event()
+        self._panic, self._panic_said, self._closing = False, -math.inf, 0
+        self._taking, self.building, self._begun = threading.Lock(), threading.Lock(), threading.Event()
         self._names: list[Deck] = []
         self.backend: c.Backend = "silent"
         self.alive, self.underruns = True, 0
         self._master: Master | None = None
-        self._points: Points | None = None
+        self._mixed: list[DeckGraph] = []  # as of the newest mix; those that make no sound among them
         self.start = 0  # first sample of the next block
         self._blocks, self._late, self._faults, self._spent = 0, 0, 0, 0.0
         self._recorder: Recorder | None = None
@@ -73,21 +78,27 @@ class Console:
     # Commands, from any thread
 
     def take(self, command: c.Command, tell: Tell) -> None:
-        """Do what a command says, soon; `tell` is told what came of it. Never waits."""
+        """Do what a command says, soon; `tell` is told what came of it. Never waits for anything to be done."""
+        with self._taking:  # so that there is one order of commands for all
+            self._take(command, tell)
+
+    def _take(self, command: c.Command, tell: Tell) -> None:
         if isinstance(command, c.Panic):
-            self._panic = True
-            self._epoch += 1
-            self._now, self._wanted = {}, {}
+            self._panic, self._panic_said = True, max(command.said, self._panic_said)
+            self._now = {}
         elif isinstance(command, c.Strike):
             self._strike(command, tell)
-        elif isinstance(command, c.LoadPatch):
-            self._load_patch(command, tell)
-        elif isinstance(command, c.LoadFile):
-            self._load_file(command, tell)
-        elif isinstance(command, c.Unload):
-            self._ticket(command.deck)
-            # Behind what is being built: it may be this deck.
-            self._builds.put(lambda: self._later(lambda: self._unload(command.deck, command.fade)))
+        elif isinstance(command, c.LoadPatch | c.LoadFile | c.Unload):
+            if command.said < max(self._said.get(command.deck, -math.inf), self._panic_said):
+                return  # the newer word came first
+            self._said[command.deck] = command.said
+            self._now.pop(command.deck, None)
+            if isinstance(command, c.LoadPatch):
+                self._load_patch(command, tell)
+            elif isinstance(command, c.LoadFile):
+                self._load_file(command, tell)
+            else:  # behind what is being built: it may be this deck
+                self._builds.put(lambda: self._later(lambda: self._unload(command)))
         elif isinstance(command, c.Seek | c.Loop | c.Hold):
             self._builds.put(lambda: self._later(lambda: self._steer(command)))
         elif isinstance(command, c.Strip):
@@ -110,32 +121,23 @@ class Console:
 
         def strike() -> None:
             now = self._now.get(command.deck)  # another score may have taken over meanwhile
-            by = now if now is not None and command.voice in now.ringing else deck
+            by = now if now is not None and now.plays_as(deck, command.voice) else deck
             by.strike(command.voice, command.values, command.at)
 
         self._strikes.put(lambda: self._told(strike, tell))
 
-    def _ticket(self, name: str) -> int:
-        """A name is to mean something else: what it meant gets no more strikes, and is not built any more."""
-        self._now.pop(name, None)
-        self._wanted[name] = next(self._tickets)
-        return self._wanted[name]
-
     def _load_patch(self, command: c.LoadPatch, tell: Tell) -> None:
-        deck = PatchDeck(command.deck, self.rate, self._epoch, command.patch, lambda: self.start)
-        ticket = self._ticket(command.deck)
+        deck = PatchDeck(command.deck, self.rate, command.said, command.patch, lambda: self.start)
         self._now[command.deck] = deck
 
         def load() -> None:
-            self._load(deck, ticket, command.fade, tell)
+            self._load(deck, command.fade, tell)
             deck.prepare()  # which may take long, and drones need not wait for it
             self._later(lambda: self._ready(deck, tell))
 
         self._builds.put(lambda: self._told(load, tell))
 
     def _load_file(self, command: c.LoadFile, tell: Tell) -> None:
-        epoch, ticket = self._epoch, self._ticket(command.deck)
-
         def load() -> None:
             samples = tape.read(command.path, self.rate)
             loop = None if command.loop is None else self._samples(command.loop)
@@ -144,11 +146,11 @@ class Console:
                 self._tell(c.Ended(command.deck))
 
             player = Player(samples, round(command.at * self.rate), loop, self.rate, ended)
-            deck = FileDeck(command.deck, self.rate, epoch, player)
+            deck = FileDeck(command.deck, self.rate, command.said, player)
             deck.own = gain(command.gain_db)
             if command.paused:
                 deck.hold = Ramp(0.0)
-            self._load(deck, ticket, command.fade, tell)
+            self._load(deck, command.fade, tell)
             self._later(lambda: self._ready(deck, tell))
 
         self._builds.put(lambda: self._told(load, tell))
@@ -184,41 +186,66 @@ class Console:
         if self._faults < 10 or self._faults % 1000 == 0:
             self._tell(c.Refused(f"the sound engine made a mistake: {type(error).__name__}: {error}"))
 
-    def _load(self, deck: Deck, ticket: int, fade: float, tell: Tell) -> None:
-        """Build a deck and let it take over; unless a newer one has come for its name, or panic."""
+    def _load(self, deck: Deck, fade: float, tell: Tell) -> None:
+        """Build a deck and let it take over; unless a newer word has come for its name, or panic."""
         self._begun.wait()
-        if self._wanted.get(deck.name) == ticket:
-            with self._building:
-                self._build(deck)
-            self._later(lambda: self._join(deck, ticket, fade, tell))
+        if self._is_wanted(deck):
+            with self.building:
+                deck.graph = self._built(deck)
+                self._mixed.append(deck.graph)
+                self._mix([])
+            self._later(lambda: self._join(deck, fade, tell))
 
-    def _build(self, deck: Deck) -> None:
-        deck.graph = None
-        if self._points is not None:
-            graph = DeckGraph(self.block, self.rate, self._points)
-            deck.build(graph, {voice: level for (name, voice), level in self._faders.items() if name == deck.name})
-            deck.graph = graph
+    def _is_wanted(self, deck: Deck) -> bool:
+        return deck.said == self._said[deck.name] and deck.said >= self._panic_said
+
+    def _built(self, deck: Deck) -> DeckGraph:
+        assert self._master is not None
+        faders = {voice: level for (name, voice), level in self._faders.items() if name == deck.name}
+        return self._master.graph(lambda graph: deck.build(graph, faders))
+
+    def _mix(self, gone: list[DeckGraph | Mixdown]) -> None:
+        """Let the next block be mixed of the graphs that there are now; what is gone is taken apart after that.
+
+        It is this list that is passed on, which `_dismiss` empties: so the thread that makes blocks is never the last
+        one to hold a graph.
+        """
+        assert self._master is not None
+        master, mix = self._master, self._master.mix(self._mixed)
+
+        def hear() -> None:
+            if master is self._master:  # else all was made anew meanwhile
+                gone.append(master.hear(mix))
+                self._builds.put(lambda: _dismiss(gone))
+
+        self._later(hear)
+
+    def _let_go(self, gone: list[DeckGraph | Mixdown]) -> None:
+        with self.building:
+            self._mixed = [graph for graph in self._mixed if graph not in gone]
+            self._mix(gone)
 
     def forget(self, share: int) -> None:
-        """Whoever played patches from a share of the ring is gone: so are they."""
+        """Whoever played patches from a share of the ring is gone: so are they, those that are being built as well."""
 
         def leave() -> None:
             for deck in self._decks:
                 if isinstance(deck, PatchDeck) and deck.patch.share == share and not deck.leaving:
                     deck.go(_FORGOTTEN, alike=False)
 
-        self._later(leave)
+        self._builds.put(lambda: self._later(leave))
 
     def rebuild(self, server: Any, block: int) -> None:
         """Make everything anew on a server that has just been booted and does not run yet."""
-        with self._building:
+        with self.building:
             self._master, self.block = None, block
-            self._points = Points(block, self.rate)
-            self._master = Master(server, block, self._gain)
+            master = self._master = Master(server, block, self.rate, self._gain)
             self._decks = [deck for deck in self._decks if not deck.leaving]
             for deck in self._decks:
-                self._build(deck)
-            self._hear()
+                deck.graph = self._built(deck)
+            self._mixed = [deck.graph for deck in self._decks if deck.graph is not None]
+            master.hear(master.mix(self._mixed))
+            self._name()
         self._begun.set()
 
     def close(self) -> None:
@@ -232,11 +259,13 @@ class Console:
     def _later(self, change: Callable[[], Any]) -> None:
         self._todo.append(change)
 
-    def _join(self, deck: Deck, ticket: int, fade: float, tell: Tell) -> None:
-        if self._wanted.get(deck.name) != ticket:
+    def _join(self, deck: Deck, fade: float, tell: Tell) -> None:
+        assert deck.graph is not None
+        if not self._is_wanted(deck):
+            self._drop([deck])
             return
-        if deck.graph is None or not deck.graph.belongs(self._points):  # the device has changed meanwhile
-            self._builds.put(lambda: self._told(lambda: self._load(deck, ticket, fade, tell), tell))
+        if self._master is None or deck.graph.points is not self._master.points:  # the device has changed meanwhile
+            self._builds.put(lambda: self._told(lambda: self._load(deck, fade, tell), tell))
             return
         others = [d for d in self._decks if d.name == deck.name and not d.leaving]
         alike = isinstance(deck, FileDeck) and any(isinstance(other, FileDeck) for other in others)
@@ -247,16 +276,16 @@ class Console:
                 deck.inherit(other)
         deck.come(fade, deck.own * self._gains.get(deck.name, 1.0), alike)
         self._decks.append(deck)
-        self._hear()
+        self._name()
 
     def _ready(self, deck: Deck, tell: Tell) -> None:
         if deck in self._decks:
             tell(c.Ready(deck.name))
 
-    def _unload(self, name: str, fade: float) -> None:
+    def _unload(self, command: c.Unload) -> None:
         for deck in self._decks:
-            if deck.name == name and not deck.leaving:
-                deck.go(fade, alike=False)
+            if deck.name == command.deck and deck.said <= command.said and not deck.leaving:
+                deck.go(command.fade, alike=False)
 
     def _set_gain(self, name: str) -> None:
         for deck in self._decks:
@@ -289,24 +318,24 @@ class Console:
             self._recorder.close()
         self._recorder = recorder
 
-    def _hear(self) -> None:
-        """Mix the decks that are there, and say which they are."""
-        assert self._master is not None
-        graphs = [deck.graph for deck in self._decks if deck.graph is not None]
-        self._master.hear(graphs)
+    def _name(self) -> None:
+        """Say which decks are there."""
         current = [deck for deck in self._decks if not deck.leaving]
         self._names = current[:DECKS]
         strips = [(d.name, v) for d in self._names if d.graph for v in d.graph.faders][:STRIPS]
         self.ring.name(self.backend, [deck.name for deck in self._names], strips)
 
     def _drop(self, gone: list[Deck]) -> None:
-        """Let decks go; their graphs are taken apart elsewhere, which takes a while."""
-        graphs = [deck.graph for deck in gone if deck.graph is not None]
+        """Let decks go: silent at once; their graphs are taken apart elsewhere, which takes a while."""
         self._decks = [deck for deck in self._decks if deck not in gone]
+        graphs: list[DeckGraph | Mixdown] = []
         for deck in gone:
-            deck.graph = None
-        self._hear()
-        self._builds.put(lambda: _dismiss(graphs))
+            if deck.graph is not None:
+                deck.graph.level[:] = 0.0
+                graphs.append(deck.graph)
+                deck.graph = None
+        self._name()
+        self._builds.put(lambda: self._let_go(graphs))
 
     def _panicked(self) -> None:
         """The gate closes in this block; when it is closed the decks go, and it opens again."""
@@ -318,10 +347,10 @@ class Console:
         elif self._closing:
             self._closing -= 1
             if self._closing == 1:
-                self._drop([deck for deck in self._decks if deck.epoch < self._epoch])
+                self._drop([deck for deck in self._decks if deck.said < self._panic_said])
             elif not self._closing:  # and the limiter has let go of what it held back
                 self._master.silence(False)
-                self._tell(c.Silenced())
+                self._tell(c.Silenced(self._panic_said))
 
     def make(self) -> None:
         """Everything that precedes the computing of a block. Nothing is raised."""
@@ -329,7 +358,7 @@ class Console:
         self.start += self.block
 
     def _make(self) -> None:
-        if self._master is None or self._points is None:
+        if self._master is None:
             return
         self._panicked()
         while self._todo:
@@ -337,7 +366,7 @@ class Console:
         broken = [deck for deck in self._decks if deck.graph is not None and max(deck.graph.peak()) >= BOUND]
         if gone := [deck for deck in self._decks if deck.over] + broken:
             self._drop(gone)
-        first = self._points.set(self.start * CONTROL_RATE / self.rate)
+        first = self._master.points.set(self.start * CONTROL_RATE / self.rate)
         late = [self._safely(partial(self._fill, deck, first)) for deck in self._decks]
         self._late += any(late)
         for deck in broken:
@@ -392,7 +421,7 @@ class Console:
         return start, end
 
 
-def _dismiss(graphs: list[DeckGraph]) -> None:
-    """Take graphs apart, one at a time."""
-    while graphs:
-        graphs.pop().open()
+def _dismiss(gone: list[DeckGraph | Mixdown]) -> None:
+    """Take apart what nobody hears any more, one at a time."""
+    while gone:
+        gone.pop().dismiss()

@@ -37,8 +37,8 @@ class Deck:
     ----------
     name : str
     rate : int
-    epoch : int
-        How often there had been panic when it was asked for.
+    said : float
+        When it was asked for, by `time.monotonic`.
 
     Attributes
     ----------
@@ -54,8 +54,8 @@ class Deck:
         only in their phases.
     """
 
-    def __init__(self, name: str, rate: int, epoch: int) -> None:
-        self.name, self.epoch = name, epoch
+    def __init__(self, name: str, rate: int, said: float) -> None:
+        self.name, self.said = name, said
         self.graph: DeckGraph | None = None
         self.alike = False
         self.own, self.replaced = 1.0, False
@@ -125,8 +125,8 @@ class Deck:
 class FileDeck(Deck):
     """A file."""
 
-    def __init__(self, name: str, rate: int, epoch: int, player: Player) -> None:
-        super().__init__(name, rate, epoch)
+    def __init__(self, name: str, rate: int, said: float, player: Player) -> None:
+        super().__init__(name, rate, said)
         self.player = player
 
     @property
@@ -153,8 +153,8 @@ class FileDeck(Deck):
 class PatchDeck(Deck):
     """A patch: slots of the ring, and notes."""
 
-    def __init__(self, name: str, rate: int, epoch: int, patch: Patch, start: Callable[[], int]) -> None:
-        super().__init__(name, rate, epoch)
+    def __init__(self, name: str, rate: int, said: float, patch: Patch, start: Callable[[], int]) -> None:
+        super().__init__(name, rate, said)
         self.patch = patch
         self._reading = threading.Lock()
         self._samples: dict[str, Sample] = {}
@@ -198,9 +198,13 @@ class PatchDeck(Deck):
     def inherit(self, other: PatchDeck) -> None:
         """Take over the notes of what it replaces, those that ring and those to come, of the same instruments."""
         for voice, ringing in self.ringing.items():
-            before = other.patch.voices.get(voice)
-            if before is not None and before.instrument == self.patch.voices[voice].instrument:
+            if self.plays_as(other, voice):
                 ringing.inherit(other.ringing[voice])
+
+    def plays_as(self, other: PatchDeck, voice: str) -> bool:
+        """Whether both give their notes of a voice to the same instrument."""
+        here, there = self.patch.voices.get(voice), other.patch.voices.get(voice)
+        return here is not None and there is not None and here.instrument == there.instrument
 
     def strike(self, voice: str, values: Mapping[str, float], at: float | None) -> None:
         """Compute a note and let it sound; not in the thread that makes blocks."""

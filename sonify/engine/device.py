@@ -157,17 +157,18 @@ class Device:
     def _boot(self, backend: Backend) -> Any:
         import pyo64 as pyo
 
-        server = pyo.Server(
-            sr=self._console.rate,
-            nchnls=2,
-            buffersize=self._console.ring.block,
-            duplex=0,
-            audio="manual" if backend == "silent" else backend,
-            jackname="descant",
-        )
-        server.setVerbosity(1)
-        server.deactivateMidi()
-        server.boot()
+        with self._console.building:  # it is the one that objects belong to from now on
+            server = pyo.Server(
+                sr=self._console.rate,
+                nchnls=2,
+                buffersize=self._console.ring.block,
+                duplex=0,
+                audio="manual" if backend == "silent" else backend,
+                jackname="descant",
+            )
+            server.setVerbosity(1)
+            server.deactivateMidi()
+            server.boot()
         return server if server.getIsBooted() else None
 
     def _begin(self, server: Any, backend: Backend, alive: bool) -> None:

@@ -2,11 +2,14 @@
 
 What changes comes in blocks: before each block numpy fills small tables, which pyo then reads (`Block`). So everything
 that has a state worth keeping is outside of pyo, and a graph can be made again on another server.
+
+pyo's objects are made, and taken apart, by one thread at a time, and never by the one that makes blocks, whose turn may
+come at any moment in between. What is made is silent until it is given a level, what is to go is stopped (`Made`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -29,6 +32,33 @@ CEILING = 10 ** (-1.0 / 20)
 _FADER, _PANIC = 0.02, 0.005
 #: The limiter: how far it sees ahead, how fast it closes (a time constant), and how fast it opens (the same).
 _AHEAD, _CLOSES, _OPENS = 0.0025, 0.0004, 0.08
+
+
+class Made:
+    """All that pyo computes of something, noted while it is made: ``with Made(server) as made``.
+
+    A part of a graph is gone when nobody holds it any more, and a table even while others read it. So what is to go has
+    to be stopped before its parts go, one after the other, while blocks are made.
+    """
+
+    def __init__(self, server: Any) -> None:
+        self._server, self._streams = server, list[Any]()
+
+    def __enter__(self) -> Made:
+        self._before = max((stream.getId() for stream in list(self._server.getStreams())), default=0)
+        return self
+
+    def __exit__(self, kind: object, *_: object) -> None:
+        # Places in that list change meanwhile, as others go; numbers rise.
+        self._streams = [s for s in list(self._server.getStreams()) if s.getId() > self._before]
+        if kind is not None:
+            self.stop()
+
+    def stop(self) -> None:
+        """Let nothing of it be computed any more."""
+        for stream in self._streams:
+            stream.getStreamObject().stop()
+        self._streams = []
 
 
 class Block:
@@ -78,10 +108,12 @@ class Points:
 
 
 class DeckGraph:
-    """What one deck plays: a patch, or a file, which are two `Block`s.
+    """What one deck plays: a patch, or a file, which are two `Block`s. `Master.graph` makes it.
 
     Attributes
     ----------
+    made : Made
+    points : Points
     level : ndarray
         Gain of the deck in this block, to be written into.
     rows : list of ndarray
@@ -94,11 +126,11 @@ class DeckGraph:
         What goes into the master.
     """
 
-    def __init__(self, samples: int, rate: int, points: Points) -> None:
+    def __init__(self, samples: int, rate: int, points: Points, made: Made) -> None:
         import pyo64 as pyo
 
-        self.pyo = pyo
-        self._samples, self._rate, self._points = samples, rate, points
+        self.pyo, self.made = pyo, made
+        self._samples, self._rate, self.points = samples, rate, points
         self._kept: list[Any] = []
         self._loops: list[Signal] = []
         self._level = Block(samples, rate)
@@ -110,10 +142,6 @@ class DeckGraph:
         self._peaks: dict[str, list[Signal]] = {}
         self.out: Stereo = (pyo.Sig(0.0), pyo.Sig(0.0))
 
-    def belongs(self, points: Points | None) -> bool:
-        """Whether it was made for the server of these points."""
-        return self._points is points
-
     def play_file(self) -> None:
         """Make it play what `file` is filled with."""
         blocks = Block(self._samples, self._rate), Block(self._samples, self._rate)
@@ -123,7 +151,7 @@ class DeckGraph:
 
     def play_patch(self, patch: Patch, gains: Mapping[str, float]) -> None:
         """Make it play a patch; faders that are not given stand at 1."""
-        slots = [self._points.slot() for _ in range(patch.slots)]
+        slots = [self.points.slot() for _ in range(patch.slots)]
         self._kept += slots
         self.rows = [points for _, points, _ in slots]
         self._signals = [signal for *_, signal in slots]
@@ -138,8 +166,9 @@ class DeckGraph:
             self._send(self._group(name, group, self._sum(ways[name])), group.outs, ways)
         self._end(self._sum(ways[MIX]))
 
-    def open(self) -> None:
-        """Open its loops, so that it goes when nobody holds it any more: nothing looks for circles in this process."""
+    def dismiss(self) -> None:
+        """Stop, and open loops, so that it goes when nobody holds it any more: nothing looks for circles here."""
+        self.made.stop()
         for loop in self._loops:
             loop.value = 0.0
 
@@ -210,19 +239,55 @@ class DeckGraph:
         return signal
 
 
+class Mixdown:
+    """The sum of some decks, which is heard from `Master.hear` on.
+
+    Attributes
+    ----------
+    sides : Stereo
+    end : Any
+        The stream that is computed last of it.
+    """
+
+    def __init__(self, decks: Sequence[DeckGraph], made: Made) -> None:
+        import pyo64 as pyo
+
+        self._made = made
+        mixes = [pyo.Mix([deck.out[i] for deck in decks], voices=1) if decks else pyo.Sig(0.0) for i in (0, 1)]
+        self.sides: Stereo = (mixes[0], mixes[1])
+        self._last = pyo.Sig(0.0)
+        (self.end,) = (base._getStream() for base in self._last.getBaseObjects())
+
+    def dismiss(self) -> None:
+        """Stop: another one is heard."""
+        self._made.stop()
+
+
 class Master:
     """Decks → gain → limiter → panic's gate → the device.
+
+    Parameters
+    ----------
+    server : Any
+        Booted.
+    samples, rate : int
+        Of a block, and a second.
+    gain : float
+        Linear, of everything.
 
     Attributes
     ----------
     heard : tuple of ndarray
         Left and right of the last block, as it went to the device.
+    points : Points
     """
 
-    def __init__(self, server: Any, samples: int, gain: float) -> None:
+    def __init__(self, server: Any, samples: int, rate: int, gain: float) -> None:
         import pyo64 as pyo
 
-        self.pyo, self._server = pyo, server._server  # the wrapper does not know how to move a stream
+        self._server, self._samples, self._rate = server, samples, rate
+        server.setServer()
+        self.points = Points(samples, rate)
         before = len(server.getStreams())
         self._inputs: Stereo = (pyo.Sig(0.0), pyo.Sig(0.0))
         self._gain = pyo.SigTo(gain, time=_FADER, init=gain)
@@ -239,22 +304,35 @@ class Master:
         tables = [pyo.DataTable(samples) for _ in ends]
         fills = [pyo.TableFill(end, table) for end, table in zip(ends, tables, strict=True)]
         self.heard = tuple(np.asarray(table.getBuffer()) for table in tables)
-        self._kept = [loud, peak, held, wanted, limit, late, cut, ends, fills]
+        self._kept = [loud, peak, held, wanted, limit, late, cut, ends, tables, fills]
         self._order = list(server.getStreams())[before:]
+        self._mix = self.mix([])
 
-    def hear(self, decks: Sequence[DeckGraph]) -> None:
-        """Mix these decks from the next block on; to be called between two blocks.
+    def graph(self, build: Callable[[DeckGraph], None]) -> DeckGraph:
+        """A graph on this server, silent until its level is set and it is mixed."""
+        self._server.setServer()
+        with Made(self._server) as made:
+            graph = DeckGraph(self._samples, self._rate, self.points, made)
+            build(graph)
+        return graph
 
-        pyo computes in the order in which objects were made, so the master's are moved behind the decks'.
+    def mix(self, decks: Sequence[DeckGraph]) -> Mixdown:
+        """What `hear` takes to mix these decks."""
+        self._server.setServer()
+        with Made(self._server) as made:
+            return Mixdown(decks, made)
+
+    def hear(self, mix: Mixdown) -> Mixdown:
+        """Play a mix from the next block on, and give back the one before; to be called between two blocks.
+
+        pyo computes in the order in which objects were made, so the master's are moved behind the mix.
         """
-        pyo = self.pyo
-        mixes = [pyo.Mix([deck.out[i] for deck in decks], voices=1) if decks else pyo.Sig(0.0) for i in (0, 1)]
-        marker = pyo.Sig(0.0)
-        (end,) = (base._getStream() for base in marker.getBaseObjects())
         for stream in self._order:
-            self._server.changeStreamPosition(end, stream)
-        for side, mix in zip(self._inputs, mixes, strict=True):
-            side.value = mix
+            self._server._server.changeStreamPosition(mix.end, stream)  # its wrapper has no such method
+        for side, mixed in zip(self._inputs, mix.sides, strict=True):
+            side.value = mixed
+        mix, self._mix = self._mix, mix
+        return mix
 
     def set_gain(self, gain: float) -> None:
         """Linear gain of everything."""

@@ -11,6 +11,7 @@ import socket
 import sys
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -67,18 +68,20 @@ class Clients:
             wire.send(c.Hello(share))
         return True
 
-    def leave(self, wire: Wire) -> int | None:
-        """Somebody has gone; the share that is free again."""
+    def leave(self, wire: Wire, forget: Callable[[int], None]) -> None:
+        """Somebody has gone: what they played from their share is forgotten before another one may have it."""
         with self._lock:
             share = self._wires.pop(wire, None)
+            if share is not None:
+                forget(share)
         wire.close()
-        return share
 
     def tell(self, answer: c.Answer) -> None:
-        """Tell everyone. Never waits."""
+        """Tell everyone; mistakes only to those who lead, not to those who play patches. Never waits."""
         with self._lock:
-            for wire in self._wires:
-                wire.send(answer)
+            for wire, share in self._wires.items():
+                if share is None or not isinstance(answer, c.Refused):
+                    wire.send(answer)
 
 
 def engine(setup: Setup) -> None:
@@ -163,6 +166,4 @@ def _serve(wire: Wire, clients: Clients, console: Console, device: Device) -> No
         pass
     except Exception as error:  # a command of another version: this client is not understood
         wire.send(c.Refused(f"not understood: {type(error).__name__}: {error}"))
-    share = clients.leave(wire)
-    if share is not None:
-        console.forget(share)
+    clients.leave(wire, console.forget)

@@ -38,7 +38,7 @@ def server():
 
 
 def test_a_graph_of_everything_goes_without_a_trace(server):
-    from sonify.engine.graph import DeckGraph, Master, Points
+    from sonify.engine.graph import Master
 
     chain = tuple(EffectLanes(name, lanes(effect.parameters)) for name, effect in EFFECTS.items())
     voices = {
@@ -48,20 +48,18 @@ def test_a_graph_of_everything_goes_without_a_trace(server):
         for name, i in INSTRUMENTS.items()
     }
     patch = Lines(Desk(voices, {"g": GroupLanes(chain, ENDS)})).patch
-    points = Points(1024, 48_000)
-    master = Master(server, 1024, 1.0)
+    master = Master(server, 1024, 48_000, 1.0)
     gc.collect()
     gc.disable()
     try:
         before = len(server.getStreams())
         for _ in range(3):
-            graph = DeckGraph(1024, 48_000, points)
-            graph.play_patch(patch, {})
-            master.hear([graph])
+            graph = master.graph(lambda graph: graph.play_patch(patch, {}))
+            master.hear(master.mix([graph])).dismiss()
             assert len(server.getStreams()) > before + 500
             server.process()
-            master.hear([])
-            graph.open()
+            master.hear(master.mix([])).dismiss()
+            graph.dismiss()
             del graph
             server.process()
         assert len(server.getStreams()) <= before + 8
