@@ -67,10 +67,10 @@ class Filming:
                 return
             if isinstance(report, Opened):
                 self._camera.cut(self._next())
-            elif isinstance(report, Made) and report.part == self._part and report.block.ticks:
-                shown = self._camera.film(float(report.block.arrays["media_time"][-1]))
-                if shown is not None:
-                    self._latest.show(shown)
+            elif isinstance(report, Made) and report.part == self._part:
+                for seconds in report.block.arrays.get("media_time", ())[-1:]:
+                    if (shown := self._camera.film(float(seconds))) is not None:
+                        self._latest.show(shown)
             elif isinstance(report, Ended):
                 self._keep()
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
@@ -20,7 +20,6 @@ from studio.sending import Relay
 from studio.session import Session
 
 if TYPE_CHECKING:
-    from sonify.incoming import TimedEvent
     from studio.keeper import Post
 
 T = TypeVar("T")
@@ -32,6 +31,8 @@ INSTEAD = "; the built-in picture moves instead"
 class Performing:
     """Opens a session, plays a piece in it, and lets others play.
 
+    It must be made before the screen is there: MIDI ports are opened with stderr shut, on which the screen is drawn.
+
     Parameters
     ----------
     asked : Asked
@@ -42,27 +43,36 @@ class Performing:
     def __init__(self, asked: Asked, archive: str | None = None) -> None:
         self._asked, self._archive = asked, archive
         self._open = ExitStack()
-        #: Who is told what the session reports, before the screen is.
+        #: What is said before there is somebody to tell; and who is told what the session reports, before the screen.
+        self._early: list[object] = []
         self._ears: list[Players | Filming | Relay] = []
+        self._post: Post = self._early.append
+        self._inbox = Inbox()
+        self._notes = self._tried(asked.notes) or []
+        self._midi = self._entered(lambda: asked.midi(self._inbox))
+        self._entered(lambda: asked.osc(self._inbox))
+        self._out = self._entered(asked.out)
 
     def start(self, post: Post) -> Session:
         """Make the session."""
         self._post = post
+        for report in self._early:
+            post(report)
         self._session = Session(self._hear, self._archive)
         return self._session
 
     def begin(self) -> None:
-        """Open everything, the piece last, and play."""
+        """Open the piece and play."""
         asked, session = self._asked, self._session
         video = self._video()
-        notes = self._tried(asked.notes) or []
-        self._open_players(notes)
-        out = self._entered(asked.out)
-        if out is not None:
-            self._ears.append(Relay(out, session, self._say))
+        players = Players(asked.name, session, self._inbox, self._say, asked.cc, self._notes)
+        players.port = None if self._midi is None else Port(self._midi, self._say)
+        self._ears.append(self._open.enter_context(players))
+        if self._out is not None:
+            self._ears.append(Relay(self._out, session, self._say))
         try:
             session.awaits(awaits(asked.piece))
-            session.open(asked.name, asked.seed, lambda piece: asked.changed(piece, video), scripted(notes))
+            session.open(asked.name, asked.seed, lambda piece: asked.changed(piece, video), scripted(self._notes))
             session.play()
         except DescantError as error:
             self._say(str(error))
@@ -70,14 +80,6 @@ class Performing:
     def close(self) -> None:
         """Let go of everything, after the session was closed."""
         self._open.close()
-
-    def _open_players(self, notes: Sequence[TimedEvent]) -> None:
-        asked, inbox = self._asked, Inbox()
-        players = Players(asked.name, self._session, inbox, self._say, asked.cc, notes)
-        midi = self._entered(lambda: asked.midi(inbox))
-        players.port = None if midi is None else Port(midi, self._say)
-        self._entered(lambda: asked.osc(inbox))
-        self._ears.append(self._open.enter_context(players))
 
     def _video(self) -> str | None:
         """What is drawn on: the built-in picture where what is asked for is not there."""

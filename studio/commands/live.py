@@ -39,8 +39,8 @@ if TYPE_CHECKING:
 @click.option("--cc", multiple=True, metavar="NUMBER=PART.CONTROL", help="A MIDI controller turns a control.")
 @click.option("--osc-in", metavar="[HOST:]PORT", help="Listen for OSC: /descant/set/PART/CONTROL, /descant/event/KIND.")
 @click.option("--osc-out", metavar="HOST:PORT", help="Send every channel, lane and event as OSC.")
-@click.option("--out", type=click.Path(path_type=Path, file_okay=False), help="Folder for the files; without a screen.")
-@click.option("--no-screen", is_flag=True, help="On a terminal, too; so do --out, --quiet and --midi-clock.")
+@click.option("--out", type=click.Path(path_type=Path, file_okay=False), help="Folder for the files.")
+@click.option("--no-screen", is_flag=True, help="Not in the studio; nor with --out, --quiet, --midi-clock.")
 @QUIET
 @click.pass_context
 def perform(

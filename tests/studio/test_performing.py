@@ -198,6 +198,20 @@ def test_the_computer_keyboard_a_midi_keyboard_a_file_and_osc_give_the_same(hous
     assert not any("bend" in line for line in stage.lines)
 
 
+def test_a_keyboard_that_is_unplugged_lets_go_and_the_rest_plays_on(house, keyboard):  # noqa: F811
+    play, unplug = keyboard
+    stage = house(midi_in="keyboard", midi_backend="jack")
+    stage.until(stage.plays)
+    play(0x90, 72, 90)
+    stage.until(lambda: stage.struck() == [72])
+    unplug()
+    stage.until(lambda: len(stage.heard("keys")) == 2)
+    assert stage.heard("keys")[1].data == {"midi": 72, "velocity": 0.0}
+    stage.until(lambda: any("is gone" in line and "goes on without it" in line for line in stage.lines))
+    stage.session.send("note", {"midi": 60, "velocity": 0.5})
+    stage.until(lambda: stage.struck() == [72, 60])
+
+
 def test_outside_hands_turn_controls_and_edit_nothing(house):
     from pythonosc.udp_client import SimpleUDPClient
 
