@@ -81,6 +81,13 @@ class Source(ABC):
         self.seed = seed
         self.given = dict(inputs or {})
 
+    def prepare(self, controls: Mapping[str, Value]) -> None:
+        """Load and build what the first tick needs, so that it comes at once.
+
+        Called in a thread of its own before the first tick, or not at all: `step` must do without. What it raises
+        is for nobody: the first tick will raise it again.
+        """
+
     @abstractmethod
     def step(self, controls: Mapping[str, Value], events: Sequence[Event], n: int) -> FrameBlock:
         """Advance up to `n` ticks.

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import queue
+import threading
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
@@ -113,6 +115,8 @@ class LiveStage:
         self._samples = {v: Path(p) for k, p in plan.files.items() if (v := k.removeprefix("sample.")) != k}
         self._tail = plan.piece.master.tail
         self._use(begin.engine)
+        self._preparing = threading.Thread(target=self._prepare, name="sources", daemon=True)
+        self._preparing.start()
         if not begin.paused and self._target is None:
             self.playhead.play(now)
 
@@ -181,8 +185,16 @@ class LiveStage:
 
     # Time
 
+    def _prepare(self) -> None:
+        """Let sources load what they need, while nothing is played yet."""
+        for performance in self._performances.values():
+            with contextlib.suppress(Exception, SystemExit):  # the first tick says it
+                performance.source.prepare(performance.controls)
+
     def _is_due(self, stretch: Stretch) -> bool:
         """Whether a stretch is to be performed now."""
+        if self._stopping is None and self._preparing.is_alive():
+            return False
         if self._target is not None:
             if self._branches and self._second is not None:
                 self._target = float(stretch.tempi.beats(self._second))

@@ -14,7 +14,7 @@ from pieces.signals import Array, Channel, Control, Event, FrameBlock, Value
 from pieces.source import Source, SourceError
 
 if TYPE_CHECKING:
-    from pieces.training.digits_net import Evaluation, StepReport, Trainer
+    from pieces.training.digits_net import Evaluation, Hyperparameters, StepReport, Trainer
 
 #: The layers that have weights, from the picture to the answer.
 LAYERS = ("conv1", "conv2", "hidden", "output")
@@ -155,13 +155,19 @@ class Digits(Source):
         self._trainer: Trainer | None = None
         self._progress = Progress()
 
+    def prepare(self, controls: Mapping[str, Value]) -> None:
+        """Load torch and the pictures, and make the network; and what torch loads with a first step, by another one."""
+        from pieces.training.digits_net import Trainer, deterministic
+
+        with deterministic():
+            self._ready()
+            Trainer(self.seed).step(_hyperparameters(controls))
+
     def step(self, controls: Mapping[str, Value], events: Sequence[Event], n: int) -> FrameBlock:
         """Train for up to `n` ticks; fewer once the loss has not been a number for 32 ticks."""
-        from pieces.training.digits_net import Hyperparameters, deterministic
+        from pieces.training.digits_net import deterministic
 
-        given: dict[str, Any] = dict(controls)
-        steps = given.pop("steps_per_tick")
-        hyperparameters = Hyperparameters(**given)
+        steps, hyperparameters = int(controls["steps_per_tick"]), _hyperparameters(controls)
         arrays: dict[str, Array] = {c.name: np.zeros((n, *c.shape), c.dtype) for c in self.channels}
         arrays["learning_rate"][:] = hyperparameters.learning_rate
         emitted: list[Event] = []
@@ -208,6 +214,13 @@ class Digits(Source):
         except Exception as error:
             raise SourceError(f"not a snapshot of digits ({len(state)} bytes): {error}") from error
         self._trainer, self._progress = trainer, progress
+
+
+def _hyperparameters(controls: Mapping[str, Value]) -> Hyperparameters:
+    from pieces.training.digits_net import Hyperparameters
+
+    given: dict[str, Any] = {name: value for name, value in controls.items() if name != "steps_per_tick"}
+    return Hyperparameters(**given)
 
 
 def _row(loss: float, report: StepReport, evaluation: Evaluation) -> dict[str, object]:

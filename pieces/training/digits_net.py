@@ -1,16 +1,18 @@
 """The digits network, its data and its training, shared by the sources that look inside it.
 
-Importing this module loads torch and, at the first use of the data, scikit-learn: import it inside functions.
+Importing this module loads torch: import it inside functions.
 """
 
 from __future__ import annotations
 
+import importlib.util
 import json
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -32,15 +34,15 @@ CLASSES = 10
 @contextmanager
 def deterministic() -> Iterator[None]:
     """One thread, deterministic kernels, denormals flushed: equal bits at every run, and no slow tails."""
-    threads, strict = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
+    threads, strict = torch.get_num_threads(), torch.get_deterministic_debug_mode()
     torch.set_num_threads(1)
-    torch.use_deterministic_algorithms(True)
+    torch.set_deterministic_debug_mode("error")  # `use_deterministic_algorithms` loads all of torch's compiler, 1 s
     torch.set_flush_denormal(True)
     try:
         yield
     finally:
         torch.set_flush_denormal(False)
-        torch.use_deterministic_algorithms(strict)
+        torch.set_deterministic_debug_mode(strict)
         torch.set_num_threads(threads)
 
 
@@ -58,14 +60,21 @@ def digits_data() -> tuple[Examples, Examples]:
 
     The data are the test part of the UCI "Optical Recognition of Handwritten Digits" set (Alpaydin & Kaynak, 1998).
     """
-    from sklearn.datasets import load_digits
-
-    bunch = load_digits()
-    pictures = torch.tensor(bunch.images, dtype=torch.float32).unsqueeze(1) / 16
-    classes = torch.tensor(bunch.target)
+    images, target = _read_digits()
+    pictures = torch.tensor(images, dtype=torch.float32).unsqueeze(1) / 16
+    classes = torch.tensor(target)
     order = torch.randperm(len(classes), generator=torch.Generator().manual_seed(SPLIT_SEED))
     train, held_out = order[HELD_OUT:], order[:HELD_OUT]
     return Examples(pictures[train], classes[train]), Examples(pictures[held_out], classes[held_out])
+
+
+def _read_digits() -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """Pictures ``[n, 8, 8]`` and classes of scikit-learn's file, without loading scikit-learn, which takes a second."""
+    found = importlib.util.find_spec("sklearn")
+    assert found is not None
+    assert found.origin is not None
+    table = np.loadtxt(Path(found.origin).parent / "datasets" / "data" / "digits.csv.gz", delimiter=",")
+    return table[:, :-1].reshape(-1, 8, 8), table[:, -1].astype(np.int64)
 
 
 def make_network(generator: torch.Generator) -> nn.Sequential:

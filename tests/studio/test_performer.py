@@ -59,6 +59,18 @@ class Broken(Source):
 """
 
 
+SLOW = BROKEN.replace(
+    "    def step(",
+    """    def prepare(self, controls):
+        import pathlib, time
+        here = pathlib.Path(__file__).parent
+        (here / "begun").touch()
+        while not (here / "enough").exists():
+            time.sleep(0.01)
+    def step(""",
+)
+
+
 @pytest.fixture(scope="module")
 def kept() -> Iterator[Stage]:
     stage = Stage()
@@ -339,3 +351,21 @@ def test_it_says_how_many_ticks_its_section_began_with(stage):
     stage.send(Pause(), Seek(1.5))
     back = stage.position(lambda p: p.mode == "paused" and p.section == "two")
     assert back.begun == {"fit": 20}
+
+
+def test_what_a_source_needs_is_loaded_while_it_waits_and_the_performer_listens_meanwhile(stage, tmp_path):
+    what = broken(tmp_path)
+    (tmp_path / "broken.py").write_text(SLOW)
+    stage.begin(what, base=tmp_path, paused=True)
+    stage.until((tmp_path / "begun").exists)  # before anybody plays
+    stage.send(Play(), Speed(2.0))
+    stage.position(lambda p: p.speed == 2.0)
+    assert not stage.blocks()
+    stage.send(Stop())
+    assert stage.ended() == Ended("done")  # nor does it keep anybody from leaving
+    stage.begin(what, base=tmp_path)
+    stage.position()
+    assert not stage.blocks()
+    (tmp_path / "enough").touch()
+    stage.until(lambda: stage.ticks() > 10)
+    assert pace(stage) == pytest.approx(1.0, rel=0.15)
