@@ -34,15 +34,15 @@ CLASSES = 10
 @contextmanager
 def deterministic() -> Iterator[None]:
     """One thread, deterministic kernels, denormals flushed: equal bits at every run, and no slow tails."""
-    threads, strict = torch.get_num_threads(), torch.get_deterministic_debug_mode()
+    threads, strict = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
     torch.set_num_threads(1)
-    torch.set_deterministic_debug_mode("error")  # `use_deterministic_algorithms` loads all of torch's compiler, 1 s
+    torch.use_deterministic_algorithms(True)
     torch.set_flush_denormal(True)
     try:
         yield
     finally:
         torch.set_flush_denormal(False)
-        torch.set_deterministic_debug_mode(strict)
+        torch.use_deterministic_algorithms(strict)
         torch.set_num_threads(threads)
 
 
