@@ -21,9 +21,9 @@ setup-test: .venv/.done-test
 	$(BIN)/pip install --quiet --disable-pip-version-check $(PIP_ARGS) -c constraints.txt -e '.[test]'
 	@touch $@
 
-# The main job: until the terminal studio lands, it composes the demonstration take headless.
+# The main job: the studio; where there is no terminal to open it in, the demonstration take is composed headless.
 studio: setup
-	$(BIN)/descant compose digits --seed 1 --out takes
+	@if [ -t 0 ] && [ -t 2 ]; then $(BIN)/descant; else $(BIN)/descant compose digits --seed 1 --out takes; fi
 
 lint: setup-test
 	$(BIN)/ruff check .
