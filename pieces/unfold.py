@@ -130,6 +130,11 @@ class Unfolding:
         """The section that sounds at a time."""
         return self._sections[self._row(seconds)].section.name if self._sections else ""
 
+    @property
+    def sections(self) -> tuple[tuple[float, str], ...]:
+        """First beat and name of each section that has begun."""
+        return tuple((s.beats[0], s.section.name) for s in self._sections)
+
     def begun(self, seconds: float) -> dict[str, int]:
         """Part → ticks that it had made when the section that sounds at a time began."""
         made = dict.fromkeys(self._parts, 0)

@@ -170,6 +170,8 @@ class Position:
     loop : tuple of float or None
     begun : mapping
         Part → ticks that it had made when the section began.
+    sections : tuple
+        First beat and name of each section that has begun.
     """
 
     mode: Mode
@@ -183,6 +185,7 @@ class Position:
     ticks: Mapping[str, int]
     loop: tuple[float, float] | None = None
     begun: Mapping[str, int] = field(default_factory=dict)
+    sections: tuple[tuple[float, str], ...] = ()
 
 
 @dataclass(frozen=True)

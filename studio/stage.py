@@ -310,6 +310,7 @@ class LiveStage:
                 ticks={part: unfolding.tick(part, seconds) for part in self.channels},
                 loop=loop,
                 begun=unfolding.begun(seconds),
+                sections=unfolding.sections,
             )
         )
 

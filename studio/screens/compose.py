@@ -25,6 +25,7 @@ from studio.screens.voices import Row, VoiceBox
 from studio.widgets.keys import bindings
 from studio.widgets.knob import Knob
 from studio.widgets.picture import Picture
+from studio.widgets.plain import plain
 from studio.widgets.plot import Lane, Plot
 from studio.widgets.timeline import Course, Timeline
 from studio.widgets.transport import Place, Transport
@@ -33,8 +34,8 @@ if TYPE_CHECKING:
     from studio.painter import Painter
     from studio.pictures.canvas import Pixels
 
-#: Pictures a second, and how many of them pass between two drawings of the plots.
-FPS, PLOTS_EVERY = 24, 3
+#: Pictures a second, and how many of them pass between two drawings of the plots, and of all below a dialogue.
+FPS, PLOTS_EVERY, DIMMED_EVERY = 24, 3, 12
 #: Seconds that the plots show, and seconds that a notice stays.
 WINDOW, NOTICE_S = 20.0, 12.0
 
@@ -91,6 +92,8 @@ class Compose(Deeds):
         self._said: list[tuple[float, str]] = []
         self._rates: dict[str, float] = {}
         self._status: dict[str, str] = {}
+        #: The take that is recorded, when it has begun.
+        self._take: str | None = None
         self._films: dict[str, str] = {}
 
     def compose(self) -> ComposeResult:
@@ -139,20 +142,24 @@ class Compose(Deeds):
             else:
                 await self.hear(report)
         self.playing.due()
+        self._count += 1
+        # Below a dialogue any change is a whole screen anew, dimmed cell by cell: so fewer.
+        front = self.app.screen
+        if front is self or (isinstance(front, ModalScreen) and self._count % DIMMED_EVERY == 0):
+            self._show(meters)
+        if not self._said or self.memory.now() - self._said[-1][0] > NOTICE_S:
+            self.query_one("#notice").remove_class("-new")
+
+    def _show(self, meters: Meters | None) -> None:
         if meters is not None:
             self.query_one(Transport).hear(meters.peak)
             self.query_one(Desk).hear(meters.strips)
-        self._count += 1
         self._show_place()
         if self.query_one("#hint").display:
             self._place_hint()
         if self._count % PLOTS_EVERY == 0:
             self._show_plots()
-        # Below a dialogue every picture is dimmed cell by cell, which costs twenty times as much: so fewer.
-        if self.is_current or (isinstance(self.app.screen, ModalScreen) and self._count % FPS == 0):
-            self._show_picture()
-        if not self._said or self.memory.now() - self._said[-1][0] > NOTICE_S:
-            self.query_one("#notice").remove_class("-new")
+        self._show_picture()
 
     async def hear(self, report: object) -> None:
         """One report."""
@@ -181,7 +188,11 @@ class Compose(Deeds):
             await self._edited_elsewhere()
             self.set_status(edit=f"{self.studio.keymap.sign('undo')} undoes {report.undo}" if report.undo else "")
         elif isinstance(report, Recording):
-            self.set_status(take={"scratch": "● scratch", "kept": "● kept", "rendered": "● kept"}.get(report.state, ""))
+            if not report.line:  # it has just begun
+                self._take = report.take_id
+            if report.take_id == self._take:  # of others it is said below, and no more
+                sign = {"scratch": "● scratch", "kept": "● kept", "rendered": "● kept"}.get(report.state, "")
+                self.set_status(take=sign)
             if report.line:
                 self.say(report.line)
         elif isinstance(report, Filmed):
@@ -239,7 +250,8 @@ class Compose(Deeds):
             self._paint(piece)
         if self.model is not None:
             self.query_one(Shelf).mark(self.model.name)
-        self.show_head()
+        self._take = None
+        self.set_status(take="")
 
     def _paint(self, piece: Mapping[str, Any]) -> None:
         from studio.painter import Canvas, Painter
@@ -263,7 +275,7 @@ class Compose(Deeds):
         """The line at the top: what is open, how it is kept."""
         model = self.model
         title = str(model.piece.get("title", "")) if model and model.name else ""
-        named = f"  {title} ({model.name})" if model and title and title != model.name else f"  {title}"
+        named = plain(f"  {title} ({model.name})" if model and title and title != model.name else f"  {title}")
         status = "   ".join(word for word in self._status.values() if word)
         line = Content.assemble(("Descant", "bold $accent"), (named, "bold"), f"   {status}" if status else "")
         self.query_one("#head", Static).update(line, layout=False)
@@ -282,7 +294,7 @@ class Compose(Deeds):
     def say(self, line: str) -> None:
         """A notice."""
         notice, now, large = self.query_one("#notice", Static), self.memory.now(), self.has_class("-large")
-        line = " ".join(line.split())
+        line = " ".join(plain(line).split())
         before = [said for said in self._said if said[1] != line and now - said[0] < NOTICE_S]
         self._said = [*before[-2:], (now, line)]
         notice.update("\n".join(text for _, text in reversed(self._said)) if large else line, layout=large)
@@ -311,18 +323,19 @@ class Compose(Deeds):
             self.query_one("#hint").display = False
         beats = self.bar_beats
         beat = memory.beat()
+        whole = int(beat + 1e-6)  # from a beat to seconds and back a hair is lost
         mode = "ended" if memory.ended and place.mode != "recorded" else place.mode
         loop = place.loop
         said = "" if loop is None else f"{loop[0] / beats + 1:.4g}–{loop[1] / beats + 1:.4g}"
         tick = round(next(iter(self._ticks().values()), 0.0) - 0.499)
         self.query_one(Transport).show(
             Place(
-                *(mode, int(beat // beats) + 1, int(beat % beats) + 1, memory.seconds(), place.tempo, place.speed),
+                *(mode, whole // beats + 1, whole % beats + 1, memory.seconds(), place.tempo, place.speed),
                 *(place.section, tick, said, self.studio.sound, self.studio.underruns),
             )
         )
         live = place.mode == "live" or beat >= place.end - 1e-6
-        course = Course(beat, max(place.end, beat if live else 0.0), beats, tuple(memory.sections), loop, live)
+        course = Course(beat, max(place.end, beat if live else 0.0), beats, place.sections, loop, live)
         self.query_one(Timeline).show(course)
 
     def _ticks(self) -> dict[str, float]:

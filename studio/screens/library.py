@@ -24,6 +24,7 @@ from studio.takes import Filter, Takes
 from studio.widgets.keys import bindings
 from studio.widgets.lineage import Lineage, named
 from studio.widgets.peaks import Peaks
+from studio.widgets.plain import plain
 from studio.widgets.soundview import SoundView
 from studio.widgets.spectrogram import Spectrogram
 from studio.widgets.waveform import Waveform
@@ -391,7 +392,7 @@ class Library(Deeds):
         if not self.is_mounted:
             return
         notice = self.query_one("#notice", Static)
-        notice.update(" ".join(line.split()))
+        notice.update(" ".join(plain(line).split()))
         notice.add_class("-new")
 
     def show_keys(self) -> None:

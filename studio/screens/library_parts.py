@@ -18,6 +18,7 @@ from textual.widgets import Button, Static, TextArea
 
 from studio.screens.dialogs import Prompt
 from studio.widgets.lineage import named
+from studio.widgets.plain import plain
 from studio.widgets.tones import tone
 
 if TYPE_CHECKING:
@@ -153,7 +154,7 @@ def cells(widget: Widget, row: TakeRow, letter: str = "") -> dict[str, Text]:
     mark.append(sign, Style(color=tone(widget, colour)))
     name = Text(_cut(named(row), _NAME), Style(bold=bool(row.title)), no_wrap=True)
     if row.title:
-        name.append(f"  {_cut(_line(row.piece), _PIECE)}", Style(dim=True, bold=False))
+        name.append(f"  {_cut(plain(row.piece), _PIECE)}", Style(dim=True, bold=False))
     rating = Text(stars(row.rating), Style(color=tone(widget, "accent"), dim=row.rating is None))
     return {
         "mark": mark,
@@ -171,21 +172,21 @@ def facts(widget: Widget, card: Card) -> Text:
     """All that is told of a take, as text."""
     take = card.take
     text = Text(overflow="fold")
-    text.append(_line(take.title or str(take.piece.get("title", take.piece_name))), Style(bold=True))
+    text.append(plain(take.title or str(take.piece.get("title", take.piece_name))), Style(bold=True))
     text.append(f"\n{stars(take.rating)}", Style(color=tone(widget, "accent")))
     if take.tags:
         text.append("  " + " ".join(f"#{t}" for t in take.tags), Style(color=tone(widget, "secondary")))
     if take.notes:
-        text.append("\n" + "\n".join(map(_line, take.notes.splitlines())), Style(italic=True))
+        text.append("\n" + "\n".join(map(plain, take.notes.splitlines())), Style(italic=True))
     rows = [
-        ("piece", f"{_line(take.piece_name)}, seed {take.seed}"),
-        ("state", take.status + (f": {_line(take.error)}" if take.error else "")),
+        ("piece", f"{plain(take.piece_name)}, seed {take.seed}"),
+        ("state", take.status + (f": {plain(take.error)}" if take.error else "")),
         ("kept as", f"{take.retention}, {take.origin}"),
         ("length", f"{length(take.duration_s)}, {take.ticks} ticks"),
         *(("part", f"{name}: {part.ticks} at {part.rate:g}/s") for name, part in take.parts.items()),
         *([("sound", _sound(take.render))] if take.render else []),
         ("made", when(take.created)),
-        *([("because", _line(card.because))] if card.because else []),
+        *([("because", plain(card.because))] if card.because else []),
         ("id", take.id),
     ]
     text.append("\n")
@@ -201,7 +202,3 @@ def _sound(render: Any) -> str:
 
 def _cut(text: str, most: int) -> str:
     return text if len(text) <= most else text[: most - 1] + "…"
-
-
-def _line(text: str) -> str:
-    return "".join(c if c.isprintable() else " " for c in text)

@@ -192,7 +192,6 @@ class Memory:
     trails: dict[str, Trail] = field(default_factory=dict)
     values: dict[tuple[str, str], Value] = field(default_factory=dict)
     score: Mapping[str, Any] = field(default_factory=dict)
-    sections: list[tuple[float, str]] = field(default_factory=list)
     ended: Ended | None = None
 
     def hear(self, report: object) -> None:
@@ -203,7 +202,7 @@ class Memory:
             if (trail := self.trails.get(report.part)) is not None:
                 trail.add(report.block.first_tick, report.block.arrays)
         elif isinstance(report, Position):
-            self._place(report)
+            self.position, self.heard_at = report, self.now()
         elif isinstance(report, Turned):
             self.values[report.part, report.control] = report.value
         elif isinstance(report, Rescored):
@@ -215,12 +214,6 @@ class Memory:
         self.opened, self.position, self.ended = report, None, None
         self.trails = {part: Trail(channels) for part, channels in report.channels.items()}
         self.values = {(p, c): v for p, values in report.values.items() for c, v in values.items()}
-        self.sections = []
-
-    def _place(self, report: Position) -> None:
-        self.position, self.heard_at = report, self.now()
-        if report.mode == "live" and report.section and (not self.sections or self.sections[-1][1] != report.section):
-            self.sections.append((report.beat, report.section))
 
     def controls(self) -> list[tuple[str, Control]]:
         """All controls, part by part."""

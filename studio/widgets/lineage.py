@@ -10,6 +10,8 @@ from textual.message import Message
 from textual.widgets import Tree
 from textual.widgets.tree import TreeNode
 
+from studio.widgets.plain import plain
+
 if TYPE_CHECKING:
     from db.records import Family, Parent, TakeRow
 
@@ -79,8 +81,7 @@ class Lineage(Tree[str]):
 
 def named(row: TakeRow) -> str:
     """What a take is called: its title, else its piece; on one line and without what a terminal would obey."""
-    text = row.title or row.piece
-    return "".join(c if c.isprintable() else " " for c in text)
+    return plain(row.title or row.piece)
 
 
 def _label(row: TakeRow, of: list[Parent], rows: dict[str, TakeRow], current: bool) -> Text:
