@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import shutil
 import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -23,7 +24,7 @@ from studio.takes import Takes
 from studio.themes import THEMES
 from studio.widgets.tones import theme_of
 from studio.widgets.waveform import Waveform
-from tests.studio.screens.staging import staged
+from tests.studio.screens.stage import staged, takes
 
 RATE = 48_000
 
@@ -138,10 +139,12 @@ def test_it_looks_as_it_did(place, snap_compare, theme, size):
     assert snap_compare(Host(place, theme), terminal_size=size, run_before=look_at_dawn)
 
 
-def test_the_studio_opens_its_library_and_what_is_chosen_there(place, tmp_path, monkeypatch):
+def test_the_studio_opens_its_library_and_what_is_chosen_there(place, home, tmp_path):
+    shutil.copytree(place.parent, tmp_path, dirs_exist_ok=True)
+    chosen: list[str | None] = []
+
     async def run() -> None:
         async with staged(tmp_path, size=(120, 40)) as stage:
-            stage.model.place = str(place)
             await stage.press("f2")
             await stage.until(lambda: isinstance(stage.app.screen, Library))
             library = stage.app.screen
@@ -164,10 +167,11 @@ def test_the_studio_opens_its_library_and_what_is_chosen_there(place, tmp_path, 
             await stage.until(lambda: stage.app.screen is not library)
             await stage.press("escape")
             await stage.until(lambda: stage.app.screen is library)
-            wanted, opened = library.current, []
-            monkeypatch.setattr(stage.model, "open", opened.append)
+            chosen.append(library.current)
             await stage.press("d")
-            await stage.until(lambda: opened == [f"take:{wanted}"])
-            assert stage.app.screen is stage.screen
+            await stage.until(lambda: stage.app.screen is stage.screen)
+            await stage.until(lambda: [*stage.memory.trails] == ["cubics"])
+            await stage.step(5)
 
     asyncio.run(run())
+    assert [parent[::2] for parent in takes(tmp_path)[0].parents] == [(chosen[0], "derived")]

@@ -1,0 +1,94 @@
+"""What happens to a session is shown: no device, lost blocks, a crash, a fault; and what a busy screen missed."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+
+import pytest
+
+from pieces.piece import find_piece
+from studio.messages import Made
+from tests.studio.screens.stage import play, staged, stepped, takes
+
+pytestmark = pytest.mark.usefixtures("home")
+
+FAILS = r"""
+from pieces.training.knots import Knots
+
+class Fails(Knots):
+    name, about = "fails", "Fails at its fourth tick, and says so with text from elsewhere."
+
+    def step(self, controls, events, n):
+        block = super().step(controls, events, n)
+        if block.end_tick > 3:
+            raise RuntimeError("text from\nelsewhere [bold]with[/] \x1b[31mmarkup")
+        return block
+"""
+
+
+def test_a_device_that_is_not_there_and_blocks_that_are_lost(tmp_path, monkeypatch):
+    monkeypatch.setenv("JACK_DEFAULT_SERVER", "descant-none")
+
+    async def scene():
+        async with staged(tmp_path, backend="jack") as stage:
+            await stage.until(lambda: "no jack server runs" in stage.notice)
+            await stage.until(lambda: stage.text("#sound") == " silent")
+            engine = stage.session.sound._engine.pid
+            os.kill(engine, signal.SIGSTOP)
+            await stage.until(lambda: stage.session.sound.state() is None)
+            os.kill(engine, signal.SIGCONT)
+            await stage.until(lambda: "underruns" in stage.text("#sound"))
+
+    play(scene)
+
+
+def test_too_loud_stands_at_the_ceiling_of_the_limiter(tmp_path):
+    async def scene():
+        async with staged(tmp_path, backend="silent") as stage:
+            for voice in ("root", "fifth", "tenth"):
+                stage.session.gain(voice, 12.0)
+            await stage.press("space")
+            await stage.until(lambda: stage.text("#transport").endswith(" -1.0"))
+            assert stage.peak("root") > 1.0
+
+    play(scene)
+
+
+def test_a_crash_is_said_with_its_reason_and_play_performs_anew(tmp_path):
+    async def scene():
+        async with staged(tmp_path, ticks=10) as stage:
+            os.kill(stage.session._leader._performer.pid, signal.SIGKILL)
+            await stage.until(lambda: "killed by signal 9" in stage.notice)
+            await stage.press("space")
+            await stage.until(lambda: stage.memory.playing and stage.trail.end > 20)
+
+    play(scene)
+    assert [t.status for t in takes(tmp_path)] == ["done", "failed"]
+
+
+def test_what_a_source_says_is_shown_as_it_is(tmp_path):
+    (tmp_path / "fails.py").write_text(FAILS)
+    text = find_piece("knots")[0].with_values({"parts.knots.source": "fails.py"}).to_toml()
+    (tmp_path / "fails.toml").write_text(text)
+
+    async def scene():
+        async with staged(tmp_path, str(tmp_path / "fails.toml")) as stage:
+            await stage.press("space")
+            await stage.until(lambda: "elsewhere [bold]with[/]" in stage.notice)
+            assert "\x1b" not in stage.notice
+
+    play(scene)
+
+
+def test_a_screen_that_was_busy_takes_everything_in_at_once(tmp_path):
+    async def scene():
+        async with staged(tmp_path) as stage:
+            stepped(stage.session, stage.said, 150)  # the screen's loop is held meanwhile
+            assert sum(isinstance(r, Made) for r in stage.app.reports) == 150
+            begun = time.process_time()
+            await stage.until(lambda: stage.trail.end == 150)
+            assert time.process_time() - begun < 1.0
+
+    play(scene)
