@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from textual.screen import Screen
 
@@ -27,10 +27,14 @@ class Deeds(Screen[None]):
         self.memory = Memory()
         self._loop_from: float | None = None
         self.playing = Playing(
-            lambda kind, data: self.attempt(lambda m: m.send(kind, data)),
+            self._give,
             lambda player: self.attempt(lambda m: m.awaits(player)),
             self._is_free,
         )
+
+    def _give(self, kind: str, data: Mapping[str, Any]) -> None:
+        if self.model is not None and self.model.name:  # before, nobody hears it, and the player need not be told
+            self.attempt(lambda m: m.send(kind, data))
 
     @property
     def studio(self) -> Studio:

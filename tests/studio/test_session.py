@@ -67,6 +67,15 @@ class Said:
             self.all.append(report)
             self._new.notify_all()
 
+    def before(self, post: Callable[[object], None]) -> Callable[[object], None]:
+        """Hear what somebody else is told too, a moment earlier."""
+
+        def both(report: object) -> None:
+            self(report)
+            post(report)
+
+        return both
+
     def wait(
         self, kind: type[Kind], which: Callable[[Kind], bool] = lambda r: True, since: int = 0, seconds: float = 30
     ) -> Kind:

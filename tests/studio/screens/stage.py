@@ -131,11 +131,7 @@ def studio(folder: Path, piece: str, archive: Path, backend: Backend | None = No
     said = Said()
 
     def start(post: Callable[[object], None]) -> Session:
-        def both(report: object) -> None:
-            said(report)
-            post(report)
-
-        return Session(both, str(archive), backend)
+        return Session(said.before(post), str(archive), backend)
 
     return Studio(start, folder, piece), said
 
