@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 import time
 
 import pytest
+from textual.widgets import Static
 
 from pieces.piece import find_piece
 from studio.messages import Made
+from studio.screens.dialogs import Ask
 from tests.studio.screens.stage import play, staged, stepped, takes
 
 pytestmark = pytest.mark.usefixtures("home")
@@ -25,6 +29,21 @@ class Fails(Knots):
         if block.end_tick > 3:
             raise RuntimeError("text from\nelsewhere [bold]with[/] \x1b[31mmarkup")
         return block
+"""
+
+KILLED = """
+import os, signal, sys
+from db.archive import Archive
+from db.work import Edit, SessionRecord
+from pieces.piece import find_piece
+
+piece, base = find_piece("knots")
+with Archive.open(sys.argv[1]) as archive:
+    record = SessionRecord(name="knots", base=str(base), file=None, seed=3)
+    first = piece.model_dump(mode="json")
+    session = archive.sessions.begin(record, Edit(0, None, "opened", first))
+    archive.sessions.keep(session, Edit(1, 0, "louder", {**first, "title": "Louder knots"}), 1, 1)
+    os.kill(os.getpid(), signal.SIGKILL)
 """
 
 
@@ -90,5 +109,20 @@ def test_a_screen_that_was_busy_takes_everything_in_at_once(tmp_path):
             begun = time.process_time()
             await stage.until(lambda: stage.trail.end == 150)
             assert time.process_time() - begun < 1.0
+
+    play(scene)
+
+
+def test_a_session_that_was_killed_is_offered_in_words(tmp_path):
+    assert subprocess.run([sys.executable, "-c", KILLED, tmp_path / "archive.db"], timeout=60).returncode == -9
+
+    async def scene() -> None:
+        async with staged(tmp_path) as stage:
+            await stage.until(lambda: isinstance(stage.app.screen, Ask))
+            words = " ".join(str(static.render()) for static in stage.app.screen.query(Static))
+            assert "A session of knots was not closed" in words
+            await stage.press("y")
+            await stage.until(lambda: "u undoes louder" in stage.text("#head"))
+            assert stage.session.piece["title"] == "Louder knots"
 
     play(scene)
