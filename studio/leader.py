@@ -155,6 +155,7 @@ class Leader:
         until: float | None = None,
         play: bool = False,
         parents: Callable[[], Parents] | None = None,
+        recalls: tuple[str, Mapping[str, int]] | None = None,
     ) -> None:
         """Begin a performance; the one that is under way ends.
 
@@ -171,6 +172,8 @@ class Leader:
             Whether it waits for `play`.
         parents : callable, optional
             Gives what the take comes from, when it begins; default: what the session does.
+        recalls : tuple, optional
+            See `studio.messages.Begin`.
         """
         assert self.subject is not None
         about, parsed = self.subject, parse_piece(piece, self.subject.name)
@@ -184,7 +187,7 @@ class Leader:
             about.notebook.note(archive, take_id=take_id)
 
         take = LiveTake(lambda: revise.planned(about.name, parsed, about.base), seed, origin, self._post, begun)
-        run = Run(about.name, piece, about.base, seed, take, given or {}, until, play)
+        run = Run(about.name, piece, about.base, seed, take, given or {}, until, play, recalls=recalls)
         if self.run is not None and not self.run.ended:
             self.send(Stop())
         self._newest, self._is_silenced = run, False
@@ -220,7 +223,9 @@ class Leader:
         def parents() -> Parents:
             return ((run.take.take_id, tick, "branch"),) if run.take.take_id else ()
 
-        self.perform(start, run.seed, given=given, until=beat, play=run.playing, parents=parents)
+        recalls = None if another else (run.key, ticks)
+        play = run.playing
+        self.perform(start, run.seed, given=given, until=beat, play=play, parents=parents, recalls=recalls)
 
     def follow(self, piece: Mapping[str, Any], when: When) -> None:
         """The piece was edited: let the performance have it."""

@@ -35,10 +35,17 @@ class Begin:
         Beat up to which that happens as fast as it can; then it waits, paused.
     until_s : float or None
         The same in seconds of the performance, whatever its tempi and wherever its sections end; in place of `until`.
+    key : str
+        By which the performance is known to those that branch from it.
+    recalls : tuple of (str, mapping) or None
+        Key of the performance that it comes from, and part → ticks in which all is the same: those need not be made
+        again, if that was the one before.
     paused : bool
         Whether it waits for `Play` before its first tick.
     deck : str
         Of the engine, on which it sounds: two performers that crossfade need one each.
+    trim : float or None
+        dB that its sound is given; None: as many as the piece says.
     """
 
     name: str
@@ -51,6 +58,9 @@ class Begin:
     paused: bool = False
     deck: str = "live"
     until_s: float | None = None
+    trim: float | None = None
+    key: str = ""
+    recalls: tuple[str, Mapping[str, int]] | None = None
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ import numpy as np
 
 from pieces.signals import Array, Channel, ControlError, Event, FrameBlock, Value
 from pieces.source import Source, check_controls, nearest
+from studio.memory import Memory
 
 #: Ticks of a block offline: enough that the cost of recording a tick is small.
 BLOCK = 256
@@ -115,6 +116,11 @@ class Performance:
         Default: `VirtualClock`.
     given : iterable of Event
         Recorded events to give again at their ticks (replay, scripted performances).
+
+    Attributes
+    ----------
+    memory : Memory or None
+        What steps the source, if it is to be remembered.
     """
 
     def __init__(
@@ -136,6 +142,7 @@ class Performance:
         self._running.set()
         self._stopped = False
         self._finite = Finite(source.channels)
+        self.memory: Memory | None = None
 
     def set(self, name: str, value: object, given: bool = True) -> None:
         """Change a control at the next block; out of range or unknown: `ControlError`, and nothing changes.
@@ -186,7 +193,12 @@ class Performance:
             given = self._take_given()
             if self._script:
                 n = min(n, self._script[0].tick - self.tick)
-            block = self.source.step(self.controls, [e for e in given if e.kind not in MARKS], n)
+            heard = [e for e in given if e.kind not in MARKS]
+            if self.memory is None:
+                block = self.source.step(self.controls, heard, n)
+            else:
+                n = self.memory.room(self.tick, n)
+                block = self.memory.step(self.source, self.tick, self.controls, heard, n)
             self._check(block, n)
             self.tick = block.end_tick
             if block.ticks or block.events:

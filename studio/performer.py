@@ -14,7 +14,7 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
@@ -23,6 +23,8 @@ from sonify.engine.wire import Wire
 from studio.messages import Begin, Command, Ended, Notice, Opened, Report, Send
 
 if TYPE_CHECKING:
+    from studio.memory import Memory
+    from studio.performance import Performance
     from studio.stage import LiveStage
 
 #: Seconds in which the process may end by itself when it is to.
@@ -181,6 +183,8 @@ class _House:
         self._links = sounding.Links(lambda reason: self._say(Notice(f"no sound: {reason}")))
         self._commands: queue.SimpleQueue[Command] = queue.SimpleQueue()
         self._stage: LiveStage | None = None
+        #: Key of the last performance, and what its sources made.
+        self._past: tuple[str, dict[str, Memory]] = ("", {})
 
     def listen(self) -> None:
         """Take in commands; keys go their direct way. Without a studio there is nothing left to do."""
@@ -232,6 +236,7 @@ class _House:
         given = self._stages.plain_events(begin.given)
         conductor = conduct(planned.piece, planned.players, begin.seed, given)
         performances = conductor.performances
+        self._remember(begin, performances)
         channels = {name: performance.source.channels for name, performance in performances.items()}
         check_channels(begin.name, planned.piece, planned.score, channels)
         live = self._stages.LiveStage
@@ -242,6 +247,17 @@ class _House:
         self._say(Opened(stage.channels, controls, values, listens))
         stage.perform(conductor)
         return stage
+
+    def _remember(self, begin: Begin, performances: Mapping[str, Performance]) -> None:
+        """Let sources recall what they made in the performance before, where that is the same."""
+        from studio.memory import Memory
+
+        past, memories = self._past, {}
+        known, ticks = begin.recalls or ("", {})
+        for name, performance in performances.items():
+            earlier = past[1].get(name) if known and known == past[0] else None
+            performance.memory = memories[name] = Memory(performance.source, earlier, ticks.get(name, 0))
+        self._past = begin.key, memories
 
     def _say(self, report: Report) -> None:
         self._wire.send(report)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -36,6 +37,8 @@ class Run:
         Beat up to which that happens.
     play : bool
         Whether it goes on by itself.
+    recalls : tuple or None
+        See `studio.messages.Begin`.
     kept, discarded : bool
         What is to become of its take.
     ended, failed : bool
@@ -57,6 +60,8 @@ class Run:
     ended: bool = False
     failed: bool = False
     sought: bool = False
+    recalls: tuple[str, Mapping[str, int]] | None = None
+    key: str = field(default_factory=lambda: secrets.token_hex(8))
     opened: Opened | None = None
     position: Position | None = None
     ticks: dict[str, int] = field(default_factory=dict)
@@ -94,7 +99,11 @@ class Run:
             for part, events in self.given.items()
         }
         paused = self.until is not None or not self.play
-        return Begin(self.name, self.supplied(self.piece), str(self.base), self.seed, engine, given, self.until, paused)
+        return Begin(
+            *(self.name, self.supplied(self.piece), str(self.base), self.seed, engine, given, self.until, paused),
+            key=self.key,
+            recalls=self.recalls,
+        )
 
     def supplied(self, piece: Mapping[str, Any]) -> dict[str, Any]:
         """A piece in which paths stand for what earlier takes give."""

@@ -48,6 +48,8 @@ if TYPE_CHECKING:
 
 #: Longest time, in seconds, by which ticks of a slow source are made ahead of their own.
 _AHEAD = 0.5
+#: dB that a piece is given which nobody has heard: those of the library need 2 to 11 less than they have.
+_GUESS = -6.0
 #: Seconds between two looks at what came in, and between two reports of the position.
 _LOOK, _TOLD = 0.008, 0.05
 
@@ -84,7 +86,8 @@ class LiveStage:
     ) -> None:
         self._links = links
         self._piece, self._commands, self._report = plan.piece, commands, report
-        self._deck = begin.deck
+        known = plan.piece.master.trim if begin.trim is None else begin.trim
+        self._deck, self._trim = begin.deck, _GUESS if known is None else known
         self._performances = performances
         self.channels: dict[str, tuple[Channel, ...]] = {n: tuple(p.source.channels) for n, p in performances.items()}
         self.unfolding = Unfolding(plan.piece, self.channels, begin.seed)
@@ -127,6 +130,7 @@ class LiveStage:
         self._take_time()
         self.unfolding.reach(stretch)
         self._stretch, self._beat = stretch, stretch.beat
+        self._arrive(stretch)  # before anybody is told where it is: the answer may be `Play`
         self._turn(0.0)
         while not self._is_due(stretch):
             self._turn(_LOOK)
@@ -191,22 +195,24 @@ class LiveStage:
             with contextlib.suppress(Exception, SystemExit):  # the first tick says it
                 performance.source.prepare(performance.controls)
 
+    def _arrive(self, stretch: Stretch) -> None:
+        """Be in time again, where that is performed which was to be performed at once."""
+        if self._target is not None and self._branches and self._second is not None:
+            self._target = float(stretch.tempi.beats(self._second))
+        if self._target is None or stretch.beat < self._target - SLACK:
+            return
+        self._target = None
+        if self._branches:
+            self._branches = False
+            while self._script and (self._script[0].seconds or 0.0) < stretch.seconds - SLACK:
+                self._script.popleft()  # what comes before a branch has its events already
+            self.playhead.hold(time.monotonic(), stretch.seconds)
+
     def _is_due(self, stretch: Stretch) -> bool:
         """Whether a stretch is to be performed now."""
         if self._stopping is None and self._preparing.is_alive():
             return False
-        if self._target is not None:
-            if self._branches and self._second is not None:
-                self._target = float(stretch.tempi.beats(self._second))
-            if stretch.beat < self._target - SLACK:
-                return True
-            self._target = None
-            if self._branches:
-                self._branches = False
-                while self._script and (self._script[0].seconds or 0.0) < stretch.seconds - SLACK:
-                    self._script.popleft()  # what comes before a branch has its events already
-                self.playhead.hold(time.monotonic(), stretch.seconds)
-        if self._stopping is not None:
+        if self._target is not None or self._stopping is not None:
             return True
         return self.playhead.is_due(time.monotonic(), stretch.seconds, self._ahead)
 
@@ -420,7 +426,7 @@ class LiveStage:
 
         try:
             player = self._player(self._score)
-            self._sounding = Sounding(self._links.to(address), self.playhead, player, self._deck)
+            self._sounding = Sounding(self._links.to(address), self.playhead, player, self._deck, self._trim)
         except DescantError as error:
             self._report(Notice(f"no sound: {error}"))
 

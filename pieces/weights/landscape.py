@@ -29,6 +29,9 @@ CLIFF_HEIGHT, CLIFF_PROMINENCE = 1.25, 0.1
 LEARNED = float(np.log(2))
 #: Below this a loss is as good as none; keeps its logarithm finite.
 _LEAST = 1e-12
+#: Lines that were measured in this process, by what they follow from; and how many are remembered.
+_rides: dict[str, FrameBlock] = {}
+_REMEMBERED = 8
 
 
 class Landscape(Source):
@@ -113,6 +116,11 @@ class Landscape(Source):
                 f"landscape with path = {path!r}: {problem}; give {' and '.join(usable)} (safetensors files)"
             )
 
+    def prepare(self, controls: Mapping[str, Value]) -> None:
+        """Measure the whole line."""
+        if self._ride is None:
+            self._ride = self._remembered(controls)
+
     def step(self, controls: Mapping[str, Value], events: Sequence[Event], n: int) -> FrameBlock:
         """The next `n` points; fewer at the end of the line.
 
@@ -121,8 +129,8 @@ class Landscape(Source):
         CheckpointError
             At the first step, if an input is no checkpoint of the digits network.
         """
-        if self._ride is None:
-            self._ride = self._measured(controls)
+        self.prepare(controls)
+        assert self._ride is not None
         first, end = self._tick, min(self._tick + n, self._ride.ticks)
         self._tick = end
         arrays = {name: array[first:end] for name, array in self._ride.arrays.items()}
@@ -156,6 +164,18 @@ class Landscape(Source):
             except OSError as error:
                 raise SourceError(f"landscape: input {name!r} cannot be read: {error}") from error
         return found.hexdigest()[:16]
+
+    def _remembered(self, controls: Mapping[str, Value]) -> FrameBlock:
+        """A line is measured once in a process: whoever performs it again, or branches, need not wait for it."""
+        try:
+            line = self._line
+        except SourceError:
+            return self._measured(controls)  # which says what is wrong with its files
+        if line not in _rides:
+            _rides[line] = self._measured(controls)
+            while len(_rides) > _REMEMBERED:
+                del _rides[next(iter(_rides))]
+        return _rides[line]
 
     def _measured(self, controls: Mapping[str, Value]) -> FrameBlock:
         from pieces.training.digits_net import deterministic

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import queue
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,7 +15,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import studio.stage
+from pieces.piece import parse_piece
+from studio.compose import conduct
 from studio.messages import (
+    Begin,
     Ended,
     Loop,
     Made,
@@ -32,6 +38,8 @@ from studio.messages import (
     Stop,
     Turned,
 )
+from studio.plan import plan
+from studio.sounding import Links
 from tests.performing import TONE, Stage, again, piece
 
 BROKEN = """
@@ -369,3 +377,29 @@ def test_what_a_source_needs_is_loaded_while_it_waits_and_the_performer_listens_
     (tmp_path / "enough").touch()
     stage.until(lambda: stage.ticks() > 10)
     assert pace(stage) == pytest.approx(1.0, rel=0.15)
+
+
+def test_what_is_answered_when_a_branch_is_there_is_done(monkeypatch):
+    """The answer may be there before whoever has told it looks at anything else."""
+    monkeypatch.setattr(studio.stage, "_TOLD", 0.0)
+    planned = plan("test", parse_piece(piece(), "test"), Path("."))
+    conductor = conduct(planned.piece, planned.players, 1)
+    commands, positions = queue.SimpleQueue(), []
+
+    def told(report):
+        if isinstance(report, Position):
+            if report.end >= 4.0 - 1e-6 and not any(p.end >= 4.0 - 1e-6 for p in positions):
+                commands.put(Play())
+            positions.append(report)
+
+    begin = Begin("test", piece(), ".", 1, until=4.0, paused=True)
+    led = studio.stage.LiveStage(begin, planned, conductor.performances, commands, told, Links(told))
+    thread = threading.Thread(target=led.perform, args=(conductor,), daemon=True)
+    thread.start()
+    deadline = time.monotonic() + 20
+    while not positions or positions[-1].end < 5.0:
+        assert time.monotonic() < deadline, positions[-1]
+        time.sleep(0.01)
+    commands.put(Stop())
+    thread.join(10)
+    assert not thread.is_alive()
