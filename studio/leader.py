@@ -233,14 +233,17 @@ class Leader:
         run = self._newest
         assert run is not None
         change = revise.compared(before, piece, run.opened.controls if run.opened is not None else {})
-        for what in change.later:
-            self._post(Notice(f"{what}: heard from the next performance on"))
+        if run.begun:
+            for what in change.later:
+                self._post(
+                    Notice(f"{what}: this take keeps the one that it began with; the next performance has the new one")
+                )
         if run.failed or change.nothing:
             return
         if run.ended:  # what is recorded may be played again, by another score
             self._turn(run, revise.Change(score=change.score), "now")
             return
-        if run.opened is None or (change.restarts and not run.begun):
+        if run.opened is None or ((change.restarts or change.later) and not run.begun):
             self.perform(piece, run.seed, play=run.play or run.playing)
         elif change.restarts:
             self.branch(run, run.beat, piece)

@@ -42,7 +42,7 @@ class Change:
     restarts : bool
         They do, or a control that is read once: only another performance can have it.
     later : tuple of str
-        What is heard from the next performance on.
+        What a performance that has begun keeps as it was.
     """
 
     score: bool = False
@@ -54,7 +54,7 @@ class Change:
     @property
     def nothing(self) -> bool:
         """Nobody who plays need know."""
-        return not (self.score or self.controls or self.restarts)
+        return not (self.score or self.controls or self.restarts or self.later)
 
 
 def foreign(piece: Piece) -> bool:

@@ -141,7 +141,7 @@ class LiveStage:
         self.unfolding.add(part, block)
         self._report(Made(part, block))
         for event in block.events:
-            if event.kind == "control":
+            if event.kind == "control" and (self._branches or not event.given):  # else it was told when it was set
                 self._turned(part, event.data["name"], event.data["value"])
             elif event.kind == "score" and event.given and event.data["score"] != self._score:  # it is given again
                 score = event.data["score"]

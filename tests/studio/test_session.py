@@ -173,6 +173,26 @@ def test_edits_are_heard_undone_and_redone(session: Session, said: Said, path: P
     assert session.unsaved.startswith("edits of quick.toml")
 
 
+def test_another_master_is_that_of_what_has_not_begun(session: Session, said: Said, path: Path, home: Path) -> None:
+    session.open(str(path))
+    said.wait(Opened)
+    at = len(said.all)
+    session.edit("master.loudness", -23.0)
+    said.wait(Opened, since=at)
+    assert not [r for r in said.all if isinstance(r, Notice)]
+    session.play()
+    said.wait(Position, lambda p: p.mode == "live" and p.beat >= 4)
+    session.edit("master.loudness", -30.0)
+    said.wait(Notice, lambda n: "master: this take keeps" in n.text)
+    stopped(session, said)
+    at = len(said.all)
+    session.play()
+    said.wait(Opened, since=at)
+    said.wait(Position, lambda p: p.mode == "live" and p.beat >= 2, since=said.at)
+    stopped(session, said)
+    assert [take.piece["master"]["loudness"] for take in archived(session, home)] == [-30.0, -23.0]
+
+
 def test_controls_are_turned_and_turned_back(session: Session, said: Said, path: Path, home: Path) -> None:
     playing(session, said, path)
     for value, act in (
