@@ -132,7 +132,7 @@ class Exhibit(App[None]):
     @property
     def hint(self) -> str:
         """What the keys do now."""
-        sound = "Space: the sound back" if self.exhibition.silent else f"{self._signs}: silence"
+        sound = "Space: sound" if self.exhibition.silent else f"{self._signs}: silence"
         return f"{sound} · to leave hold q, press it three times quickly, or type {WORD}"
 
     async def on_event(self, event: events.Event) -> None:
