@@ -76,6 +76,9 @@ class Master(Model):
     limiter: bool = Field(default=False, description="hold the loudness by limiting what is above the ceiling")
     sample_rate: Literal[44100, 48000] = 48000
     tail: float = Field(default=1.0, ge=0, le=30, description="seconds after the last tick")
+    trim: float | None = Field(
+        default=None, ge=-40, le=20, description="dB that live sound is given: there nobody knows how loud it will be"
+    )
 
 
 class Ground(Model):

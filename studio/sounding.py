@@ -23,7 +23,8 @@ from studio.playhead import DELAY, Leg, Timeline
 #: The deck that a live performance plays on.
 DECK = "live"
 #: Seconds that are written ahead of what the engine plays now; seconds of a window at least, and points at most.
-LEAD, _LEAST, _MOST = 0.1, 0.02, 200
+#: A window costs the same however long it is.
+LEAD, _LEAST, _MOST = 0.1, 0.04, 200
 #: Seconds by which the engine's clock may be elsewhere than thought before the sound follows it.
 _SLACK = 0.05
 #: Seconds before its time at which a change of score is sent.
@@ -75,10 +76,14 @@ class Sounding:
     player : Player
     deck : str
         Of the engine.
+    trim : float
+        dB that everything is given.
     """
 
-    def __init__(self, link: EngineLink, timeline: Timeline, player: Player, deck: str = DECK) -> None:
-        self._link, self._timeline, self._player, self._deck = link, timeline, player, deck
+    def __init__(
+        self, link: EngineLink, timeline: Timeline, player: Player, deck: str = DECK, trim: float = 0.0
+    ) -> None:
+        self._link, self._timeline, self._player, self._deck, self._trim = link, timeline, player, deck, trim
         self._lock = threading.Lock()
         self._is_loaded = False
         self._offset, self._drift = -math.inf, 0.0
@@ -179,7 +184,7 @@ class Sounding:
         if self._is_loaded:
             self._link.write(self._deck, self._point, window.rows)
         else:
-            self._link.load(self._deck, self._player.lines.patch, window, self._point)
+            self._link.load(self._deck, self._player.lines.patch, window, self._point, gain_db=self._trim)
             self._is_loaded = True
         for voice, note in window.notes:
             self._link.send(Strike(self._deck, voice, note.values, note.time))

@@ -271,7 +271,9 @@ class EngineLink:
                 self._gone.add(command.deck)  # but written on, while it fades
             return self._line.send(command)
 
-    def load(self, deck: str, patch: Patch, window: Window, first: int, fade: float = 0.05) -> None:
+    def load(
+        self, deck: str, patch: Patch, window: Window, first: int, fade: float = 0.05, gain_db: float = 0.0
+    ) -> None:
         """Play a patch on a deck.
 
         Parameters
@@ -284,6 +286,8 @@ class EngineLink:
             Engine time of the window's first point, in points.
         fade : float
             Seconds of the crossfade with what the deck played before.
+        gain_db : float
+            Of the whole patch.
 
         Raises
         ------
@@ -306,7 +310,7 @@ class EngineLink:
                 before = self._loaded[deck].patch
                 self._ring.hold(share, before.base, before.slots)
             self._gone.discard(deck)
-            self._loaded[deck] = c.LoadPatch(deck, patch, fade)
+            self._loaded[deck] = c.LoadPatch(deck, patch, fade, gain_db)
             self.write(deck, first, window.rows)
             self._line.send(self._loaded[deck])
 

@@ -30,6 +30,7 @@ class LoadPatch:
     deck: str
     patch: Patch
     fade: float = 0.05
+    gain_db: float = 0.0
     said: float = field(default_factory=time.monotonic)
 
 

@@ -128,6 +128,7 @@ class Console:
 
     def _load_patch(self, command: c.LoadPatch, tell: Tell) -> None:
         deck = PatchDeck(command.deck, self.rate, command.said, command.patch, lambda: self.start)
+        deck.own = gain(command.gain_db)
         self._now[command.deck] = deck
 
         def load() -> None:

@@ -193,19 +193,24 @@ def _memories() -> Memories:
     return defaultdict(dict)
 
 
+def _is_array(lane: Lane) -> bool:
+    return isinstance(lane, np.ndarray) and lane.ndim > 0
+
+
 def _broad(lane: Lane, probed: Lane, points: int) -> Lane:
     """A window's lane, as long as the window where the probe says that it may change."""
-    if np.ndim(lane) == 0 and np.ndim(probed) == 0:
-        return probed
-    return np.asarray(np.broadcast_to(lane, points))
+    if _is_array(lane):
+        return lane
+    return np.full(points, lane, np.float64) if _is_array(probed) else probed
 
 
 def _long(lane: Lane, probed: Lane, points: int) -> Lane:
     """The same, with the probe's behind it."""
     broad = _broad(lane, probed, points)
-    if np.ndim(broad) == 0:
+    if not _is_array(broad):
         return broad
-    return np.concatenate([np.asarray(broad), np.broadcast_to(probed, _PROBED)])
+    behind = probed if _is_array(probed) else np.full(_PROBED, probed, np.float64)
+    return np.concatenate([np.asarray(broad), np.asarray(behind)])
 
 
 def _stretched(voice: VoiceLanes, probed: VoiceLanes, points: int) -> VoiceLanes:

@@ -86,7 +86,7 @@ class LiveTurn(Turn):
             with Archive.open(house.place, create=False) as archive:
                 self._recording.supply(archive)
             begin = self._recording.run.begin(None)
-            self._performer.send(replace(begin, until_s=self._from, deck=self._deck))
+            self._performer.send(replace(begin, until_s=self._from, deck=self._deck, trim=0.0))
             self._wait()
         except BaseException:
             self.close()
@@ -114,6 +114,8 @@ class LiveTurn(Turn):
                         house.loudness, measured["loudness"], measured["true_peak"], self._note, self.item.name
                     )
                     return float(measured["gain_db"]) + change
+        if piece.master.trim is not None:
+            return piece.master.trim + gain(house.loudness, piece.master.loudness, None)
         self._note(f"{self.item.name}: nobody knows how loud it is live: descant compose {name}, once, tells it")
         return _GUESS + gain(house.loudness, piece.master.loudness, None)
 

@@ -90,7 +90,7 @@ class Listening:
             time.sleep(0.02)
         engine.send(Record(self.path))
         parts = {"fit": {"source": "stairs.py", "rate": 40.0}}
-        made = {**piece(score=what or score()), "parts": parts}
+        made = {**piece(score=what or score(), master={"trim": 0.0}), "parts": parts}
         stage.begin(made, base=folder, engine=engine.address)
 
     def end(self) -> np.ndarray:

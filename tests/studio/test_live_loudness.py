@@ -1,0 +1,77 @@
+"""Live a piece is about as loud as its mix, and the limiter rests: nobody knows the whole, but the piece says it."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from pieces.piece import find_piece, library
+from sonify.engine.client import Engine
+from sonify.engine.commands import Record
+from studio.messages import Ended, Stop
+from tests.performing import Stage, piece
+
+SECONDS = 9.0
+
+
+@pytest.fixture
+def engine():
+    found = Engine(lambda answer: None, "silent")
+    yield found
+    found.close()
+
+
+@pytest.fixture
+def stage():
+    found = Stage()
+    yield found
+    found.performer.close()
+
+
+def heard(stage: Stage, engine: Engine, what: dict, folder: Path, name: str = "a", **more) -> np.ndarray:
+    """What is played from the third second on."""
+    path = folder / f"{name}.wav"
+    stage.begin(what, engine=engine.address, **more)
+    stage.position(lambda p: p.mode == "live" and p.seconds > 3.0)
+    engine.send(Record(path))
+    stage.position(lambda p: p.seconds > 3.0 + SECONDS)
+    engine.send(Record(None))
+    stage.send(Stop())
+    stage.until(lambda: stage.of(Ended))
+    deadline = time.monotonic() + 10
+    while time.monotonic() < deadline:
+        try:
+            sound, _ = soundfile.read(path)
+            if len(sound) > 0.5 * SECONDS * 48_000:
+                return sound
+        except soundfile.LibsndfileError:
+            pass
+        time.sleep(0.05)
+    raise AssertionError("nothing was recorded")
+
+
+@pytest.mark.parametrize("name", ["knots", "cubics-paper"])
+def test_a_piece_of_the_library_is_live_as_loud_as_its_mix(stage, engine, tmp_path, name):
+    import pyloudnorm
+
+    made, _ = find_piece(name)
+    sound = heard(stage, engine, made.model_dump(mode="json"), tmp_path)
+    assert pyloudnorm.Meter(48_000).integrated_loudness(sound) == pytest.approx(made.master.loudness, abs=2.0)
+    ceiling = 10 ** (-1 / 20)
+    assert (np.abs(sound) > 0.9 * ceiling).mean() < 1e-4
+
+
+def test_every_piece_of_the_library_says_how_loud_it_is_live():
+    assert all(find_piece(name)[0].master.trim is not None for name in library())
+
+
+def test_whoever_begins_may_know_better_than_the_piece(stage, engine, tmp_path):
+    def level(name, **more):
+        sound = heard(stage, engine, piece(master={"trim": -3.0}), tmp_path, name, **more)
+        return 20 * np.log10(np.sqrt((sound**2).mean()))
+
+    assert level("a", trim=-13.0) == pytest.approx(level("b") - 10.0, abs=1.0)
