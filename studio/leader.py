@@ -5,11 +5,11 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from pieces.piece import parse_piece
+from pieces.piece import Piece, parse_piece
 from pieces.signals import Event
 from studio import revise
 from studio.background import Background
@@ -92,6 +92,7 @@ class Leader:
         self.run: Run | None = None
         self.over = threading.Event()
         self.awaits = False
+        self._trims: dict[Notebook, float] = {}
         self._is_silenced = False
         self._newest: Run | None = None
         self._waiting: deque[Run] = deque()
@@ -201,9 +202,30 @@ class Leader:
             if run is self._newest:
                 run.paths = dict(paths)
                 self._waiting.append(run)
-                self.send(run.begin(self._sound.address))
+                trim = self._trims.get(self.subject.notebook) if self.subject is not None else None
+                self.send(replace(run.begin(self._sound.address), trim=trim))
                 for command in self._script():
                     self.send(command)
+
+    def level(self, piece: Piece) -> None:
+        """See how loud the piece is live, where its file does not say it: as a take of it needed, if there is one."""
+        subject = self.subject
+        if subject is None or piece.master.trim is not None:
+            return
+
+        def job(archive: Archive) -> None:
+            from studio.levels import measured
+
+            found = measured(archive, subject.name, piece)
+            with self.lock:
+                run = self._newest
+                if found is None or self.subject is not subject or run is None:
+                    return
+                self._trims = {subject.notebook: float(found["gain_db"])}
+                if not run.begun and run.until is None:  # nothing of it was heard yet
+                    self.perform(self.piece, run.seed, play=run.play or run.playing)
+
+        self._keeper.do(job)
 
     def _script(self) -> tuple[Send, ...]:
         """What a performance is given in its time."""

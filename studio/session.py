@@ -153,6 +153,7 @@ class Session:
             subject = Subject(name, file.base, Notebook(record), parents, tuple(script))
             self._take_up(history, file, subject, seed)
             self._keep_edits()
+        self._leader.level(piece)
 
     def _take_up(self, history: History, file: PieceFile, subject: Subject, seed: int) -> None:
         """Work on another piece from now on."""

@@ -16,6 +16,7 @@ from pieces.form import Stretch, beat_of
 from pieces.signals import Channel, DescantError, Event, FrameBlock, Value
 from pieces.source import nearest
 from pieces.unfold import Unfolding
+from studio.levels import GUESS
 from studio.messages import (
     Begin,
     Command,
@@ -48,8 +49,6 @@ if TYPE_CHECKING:
 
 #: Longest time, in seconds, by which ticks of a slow source are made ahead of their own.
 _AHEAD = 0.5
-#: dB that a piece is given which nobody has heard: those of the library need 2 to 11 less than they have.
-_GUESS = -6.0
 #: Seconds between two looks at what came in, and between two reports of the position.
 _LOOK, _TOLD = 0.008, 0.05
 
@@ -87,7 +86,7 @@ class LiveStage:
         self._links = links
         self._piece, self._commands, self._report = plan.piece, commands, report
         known = plan.piece.master.trim if begin.trim is None else begin.trim
-        self._deck, self._trim = begin.deck, _GUESS if known is None else known
+        self._deck, self._trim = begin.deck, GUESS if known is None else known
         self._performances = performances
         self.channels: dict[str, tuple[Channel, ...]] = {n: tuple(p.source.channels) for n, p in performances.items()}
         self.unfolding = Unfolding(plan.piece, self.channels, begin.seed)

@@ -18,6 +18,7 @@ from pieces.source import split_source_path
 from studio.exhibition.programme import Item
 from studio.exhibition.recording import Recording
 from studio.exhibition.turns import SMALLEST, House, Turn, gain
+from studio.levels import GUESS, measured
 from studio.messages import Ended, Made, Notice, Opened, Play, Position, Report, Stop, UseEngine
 
 if TYPE_CHECKING:
@@ -26,8 +27,6 @@ if TYPE_CHECKING:
 
 #: Seconds after which a source that is not there yet is given up, and seconds that one may take to be where it was.
 PATIENCE, CATCHES_UP = 180.0, 30.0
-#: dB of a piece of which there is no take: most pieces are rendered with about that.
-_GUESS = -9.0
 #: Seconds that are performed before it begins, and seconds in which it must have ended when it is stopped.
 _BEFORE, _STOPS = 0.02, 3.0
 #: Seconds after which it begins although the engine has not built what it plays.
@@ -100,24 +99,18 @@ class LiveTurn(Turn):
         return self._recording.take_id
 
     def _trim(self, house: House, name: str, piece: Piece) -> float:
-        """dB that bring it to the programme's loudness: live nobody knows how loud it will be, but a take does."""
+        """dB that bring it to the programme's loudness; live its file knows how loud it will be, or a take of it."""
         from db.archive import Archive
 
-        with Archive.open(house.place, create=False) as archive:
-            for row in archive.takes(status="done", limit=200):
-                if Path(row.piece).stem != Path(name).stem:
-                    continue
-                take = archive.take(row.id)
-                if take.render and take.piece["score"] == piece.model_dump(mode="json")["score"]:
-                    measured = take.render
-                    change = gain(
-                        house.loudness, measured["loudness"], measured["true_peak"], self._note, self.item.name
-                    )
-                    return float(measured["gain_db"]) + change
         if piece.master.trim is not None:
             return piece.master.trim + gain(house.loudness, piece.master.loudness, None)
+        with Archive.open(house.place, create=False) as archive:
+            found = measured(archive, name, piece)
+        if found is not None:
+            change = gain(house.loudness, found["loudness"], found["true_peak"], self._note, self.item.name)
+            return float(found["gain_db"]) + change
         self._note(f"{self.item.name}: nobody knows how loud it is live: descant compose {name}, once, tells it")
-        return _GUESS + gain(house.loudness, piece.master.loudness, None)
+        return GUESS + gain(house.loudness, piece.master.loudness, None)
 
     def _open_painter(self, piece: Piece) -> Painter:
         from studio.painter import Canvas, Painter

@@ -9,11 +9,14 @@ import numpy as np
 import pytest
 import soundfile
 
-from pieces.piece import find_piece, library
+from pieces.piece import find_piece, library, parse_piece
 from sonify.engine.client import Engine
 from sonify.engine.commands import Record
-from studio.messages import Ended, Stop
-from tests.performing import Stage, piece
+from studio.messages import Ended, Opened, Position, Stop
+from studio.reports import Meters
+from studio.session import Session
+from tests.performing import TONE, Stage, piece
+from tests.studio.test_session import Said
 
 SECONDS = 9.0
 
@@ -75,3 +78,38 @@ def test_whoever_begins_may_know_better_than_the_piece(stage, engine, tmp_path):
         return 20 * np.log10(np.sqrt((sound**2).mean()))
 
     assert level("a", trim=-13.0) == pytest.approx(level("b") - 10.0, abs=1.0)
+
+
+def test_a_piece_of_ones_own_is_as_loud_as_a_take_of_it(descant, home, tmp_path):
+    """Far from what is guessed of a piece that nobody has heard."""
+    import pyloudnorm
+
+    piece_file = tmp_path / "own.toml"
+    soft = {**TONE, "voices": {"a": {**TONE["voices"]["a"], "gain_db": -24.0}}}
+    piece_file.write_text(parse_piece(piece([{"name": "all", "bars": 20}], score=soft), "own").to_toml())
+    descant("compose", piece_file, "--quiet")
+    said, path = Said(), tmp_path / "heard.wav"
+    session = Session(said, backend="silent")
+    try:
+        session.open(str(piece_file))
+        said.wait(Meters)
+        said.wait(Opened)
+        until_known(session)
+        session.play()
+        said.wait(Position, lambda p: p.mode == "live" and p.seconds > 2.0)
+        session.sound.send(Record(path))
+        said.wait(Position, lambda p: p.seconds > 6.0)
+        session.sound.send(Record(None))
+        said.wait(Position, lambda p: p.seconds > 7.0)
+    finally:
+        session.close()
+    sound, _ = soundfile.read(path)
+    assert pyloudnorm.Meter(48_000).integrated_loudness(sound) == pytest.approx(-16.0, abs=2.5)
+
+
+def until_known(session: Session) -> None:
+    """Wait until the archive has said how loud it is."""
+    deadline = time.monotonic() + 20
+    while not session._leader._trims:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
