@@ -170,9 +170,16 @@ def _apart(task: Task) -> Rendering:
     return result
 
 
+def _leave(number: int, frame: object) -> None:
+    """Unwind, once, so that half-written files go, and the processes that it started."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    sys.exit()
+
+
 def _child(pipe: Connection, log: str, parent: int) -> None:
     """Body of the rendering process: takes a task, sends the result; what anything prints goes to `log`."""
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit())  # so that half-written files go, and the processes it started
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # of a keyboard: who asked hears it too, and ends this one
+    signal.signal(signal.SIGTERM, _leave)
     descriptor = os.open(log, os.O_WRONLY | os.O_APPEND)
     os.dup2(descriptor, 1)
     os.dup2(descriptor, 2)

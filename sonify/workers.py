@@ -8,6 +8,7 @@ no faster than its sounds are taken: memory does not grow with the piece.
 from __future__ import annotations
 
 import multiprocessing
+import signal
 from collections.abc import Generator, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -103,6 +104,7 @@ def _take(pipe: Connection, shape: tuple[int, ...]) -> Sound:
 
 def _worker(pipe: Connection) -> None:
     """Body of a process: takes its work; sends its sounds, or nothing and then a reason."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # it ends with who started it
     with suppress(EOFError, ConnectionError):  # nobody listens any more
         work = receive(pipe)
         first, step = pipe.recv()

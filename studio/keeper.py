@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
 Post: TypeAlias = Callable[[object], None]
 Job: TypeAlias = "Callable[[Archive], None]"
-#: Seconds between two tries where the archive is busy.
-_AGAIN = 1.0
+#: Seconds between two tries where the archive is busy; seconds for which one that is not busy may go on storing.
+_AGAIN, _PATIENCE = 1.0, 60.0
 
 
 class Keeper:
@@ -70,10 +70,12 @@ class Keeper:
         self.do(job)
 
     def close(self, timeout: float) -> bool:
-        """Finish what is queued; False if that took longer than `timeout` seconds."""
+        """Finish what is queued; False if the archive is held by somebody else for more than `timeout` seconds."""
         self._closing.set()
         self._jobs.put(None)
-        self._thread.join(timeout)
+        ends, patience = time.monotonic() + timeout, time.monotonic() + _PATIENCE
+        while self._thread.is_alive() and time.monotonic() < (ends if self._said else patience):
+            self._thread.join(_AGAIN / 20)
         return not self._thread.is_alive()
 
     def _run(self) -> None:

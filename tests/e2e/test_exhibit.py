@@ -169,6 +169,7 @@ def test_in_a_terminal_it_hides_the_cursor_and_leaves_all_as_it_was_even_killed(
     tmux("-f", "/dev/null", "new-session", "-d", "-x", "100", "-y", "30", f"sh {tmp_path / 'run.sh'}")
     try:
         until(lambda: flags() == "1 0" and "A low tone" in shown(), 60)
+        until(lambda: (found := newest(home)) is not None and found.position > 0.0, 30)  # its place is stored
         shell = int(tmux("display-message", "-p", "#{pane_pid}"))
         os.kill(screen_of(shell), signal.SIGKILL)
         until(lambda: flags() == "0 1", 20)
