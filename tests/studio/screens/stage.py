@@ -22,6 +22,7 @@ from db.archive import Archive, TakeRecord
 from sonify.engine.commands import Backend
 from studio.app import Studio
 from studio.messages import Made, Position
+from studio.reports import Crashed
 from studio.screens.compose import Compose
 from studio.screens.model import Memory, Trail
 from studio.session import Session
@@ -156,7 +157,8 @@ async def staged(
     try:
         async with app.run_test(size=size) as pilot:
             stage = Stage(app, pilot, said)
-            await stage.until(lambda: is_ready(app))
+            await stage.until(lambda: is_ready(app) or stage.reports(Crashed))
+            assert not stage.reports(Crashed), stage.reports(Crashed)  # what cannot begin is not waited for
             if ticks:
                 await stage.step(ticks)
             yield stage
