@@ -193,7 +193,7 @@ class DeckGraph:
         fader = self.faders[name]
         if not strip.effects:
             faded = self._keep(self.pyo.Sig(sound, mul=fader))
-            self._peaks[name] = [self.pyo.PeakAmp(faded)]
+            self._peaks[name] = [_meter(faded)]
             return faded, faded
         sides = tuple(self.pyo.Sig(sound, mul=self._signal(gain)) for gain in strip.pan)
         left, right = chain(strip.effects, (sides[0], sides[1]), self._signal, self._loops)
@@ -206,7 +206,7 @@ class DeckGraph:
         return self._metered(name, (sides[0], sides[1]))
 
     def _metered(self, name: str, sound: Stereo) -> Stereo:
-        self._peaks[name] = [self.pyo.PeakAmp(side) for side in sound]
+        self._peaks[name] = [_meter(side) for side in sound]
         return sound
 
     def _send(
@@ -227,7 +227,7 @@ class DeckGraph:
         """Bound, level and meter. `Max` and `Min` let nothing through that is not finite, which `Clip` does."""
         pyo = self.pyo
         bounded = [pyo.Min(pyo.Max(side, -BOUND), BOUND) for side in sound]
-        self._ends = [pyo.PeakAmp(side) for side in bounded]
+        self._ends = [_meter(side) for side in bounded]
         self.out = (pyo.Sig(bounded[0], mul=self._level.signal), pyo.Sig(bounded[1], mul=self._level.signal))
         self._kept.append(bounded)
 
@@ -237,6 +237,16 @@ class DeckGraph:
     def _keep(self, signal: Signal) -> Signal:
         self._kept.append(signal)
         return signal
+
+
+def _meter(signal: Signal) -> Signal:
+    """The peak of each block. Its timer is stopped: it would call Python while a block is computed, and another thread
+    could then take out of the server's list what the block has not come to, and with it whatever comes after that."""
+    import pyo64 as pyo
+
+    meter = pyo.PeakAmp(signal)
+    meter._timer.stop()
+    return meter
 
 
 class Mixdown:

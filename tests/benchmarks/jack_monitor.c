@@ -54,17 +54,20 @@ static void judge_sine(double hertz, double rate)
 {
     double turn = 2 * cos(2 * M_PI * hertz / rate), loudest = 0;
     long breaks = 0, silent = 0;
+    double at = -1; /* second of the first break */
     for (size_t i = 0; i < count; i++)
         if (fabs(heard[i]) > loudest)
             loudest = fabs(heard[i]);
     for (size_t i = 2; i < count; i++) {
-        if (fabs(heard[i] - turn * heard[i - 1] + heard[i - 2]) > 1e-4)
+        if (fabs(heard[i] - turn * heard[i - 1] + heard[i - 2]) > 1e-4) {
             breaks++;
+            at = at < 0 ? i / rate : at;
+        }
         if (heard[i] == 0 && heard[i - 1] == 0)
             silent++;
     }
-    printf("seconds=%.2f xruns=%d skipped=%d breaks=%ld silent=%ld peak=%.4f load=%.1f\n", count / rate, xruns, skipped,
-           breaks, silent, loudest, jack_cpu_load(client));
+    printf("seconds=%.2f xruns=%d skipped=%d breaks=%ld at=%.3f silent=%ld peak=%.4f load=%.1f\n", count / rate, xruns,
+           skipped, breaks, at, silent, loudest, jack_cpu_load(client));
 }
 
 static void tell_onsets(double rate)

@@ -4,6 +4,8 @@ import random
 import time
 
 import numpy as np
+import pytest
+import soundfile
 
 from sonify.desk import Desk, EffectLanes, GroupLanes, VoiceLanes
 from sonify.effects import EFFECTS
@@ -13,7 +15,7 @@ from sonify.engine.lines import Lines
 from sonify.engine.patch import Window
 from sonify.engine.ring import point
 from sonify.instruments import INSTRUMENTS
-from tests.sonify.engine.conftest import hum, until
+from tests.sonify.engine.conftest import RATE, hum, until
 
 #: Loads, and decks that they go to.
 CYCLES, DECKS = 120, ("a", "b", "c")
@@ -75,3 +77,44 @@ def test_decks_come_and_go_while_blocks_are_made(rig):
     assert state.blocks > before.blocks + 100
     assert not [a for a in (*answers, *r.answers) if isinstance(a, c.Refused | c.Died)]
     assert np.sqrt((heard[4800:] ** 2).mean()) > 0.05  # and that which was there all the time is heard
+
+
+#: A tone whose waves fit no block, so that a block too few or too many shows; large graphs that come meanwhile.
+HERTZ, GRAPHS = 253.7, 60
+_WAVE = 2 * np.pi * HERTZ / RATE
+
+
+def breaks(sound):
+    """Samples that do not follow from the two before them, as those of a sine do."""
+    return np.flatnonzero(np.abs(sound[2:] - 2 * np.cos(_WAVE) * sound[1:-1] + sound[:-2]) > 1e-4)
+
+
+@pytest.mark.parametrize("block", [512, 1024])
+def test_a_block_that_is_missing_or_repeated_is_noticed(block):
+    sine = 0.25 * np.sin(_WAVE * np.arange(RATE))
+    assert not len(breaks(sine))
+    assert len(breaks(np.concatenate([sine[:9000], sine[9000 + block :]])))
+    assert len(breaks(np.concatenate([sine[:9000], np.zeros(block), sine[9000:]])))
+    assert len(breaks(np.concatenate([sine[:9000], sine[9000 - block :]])))
+
+
+def test_no_block_is_lost_while_graphs_come_and_go(rig, tmp_path):
+    r = rig()
+    soundfile.write(tmp_path / "sine.wav", 0.25 * np.sin(_WAVE * np.arange(60 * RATE)), RATE, subtype="FLOAT")
+    r.engine.send(c.LoadFile("sine", tmp_path / "sine.wav", fade=0.0))
+    until(lambda: c.Ready("sine") in r.answers)
+    answers = []
+    link = EngineLink(r.engine.address, answers.append)
+    assert link.wait(10)
+    link.send(c.DeckGain("graphs", -200.0))
+    given = list(patches())
+    r.record()
+    for number in range(GRAPHS):
+        link.load("graphs", *given[number % len(given)], point(link.ring.now()), 0.0)
+        until(lambda many=number + 1: answers.count(c.Ready("graphs")) >= many, 30)
+    heard = r.heard()[:, 0]
+    link.close()
+    assert not [a for a in answers if isinstance(a, c.Refused)]
+    begins = np.flatnonzero(heard)[0]
+    assert len(heard) - begins > 2 * RATE
+    assert not len(breaks(heard[begins:]))
