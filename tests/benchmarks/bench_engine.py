@@ -212,10 +212,10 @@ def _underruns(monitor: Path, folder: Path, beside: str, seconds: float) -> Iter
         after = engine.state()  # type: ignore[attr-defined]
     found = dict(word.split("=") for word in said)
     lost = int(found["skipped"]) + int(found["xruns"]) + int(found["breaks"])
-    first = f" (first at {found['at']} s)" if lost else ""
+    first = f", the first at {found['at']} s" if lost else ""
     yield Row(
         f"underruns in {seconds:.0f} s at {BLOCK} frames, a new graph every 2 s, {beside}", lost, "", "0", lost == 0,
-        f"xruns {found['xruns']}, left out {found['skipped']}, breaks {found['breaks']}{first}, heard {found['seconds']} s",
+        f"xruns {found['xruns']}, left out {found['skipped']}, breaks {found['breaks']}{first}",
     )  # fmt: skip
     counted = after.underruns - before.underruns
     yield Row(f"the engine's own count, {beside}", counted, "", f"{lost}", counted == lost, f"late {after.late}")

@@ -70,7 +70,7 @@ studio.app.Studio = Told
 launch.terminal.supervised = lambda body: (body(os.open("/dev/null", os.O_WRONLY)), "")
 launch.terminal.unusable = lambda: ""
 alive, held = os.pipe()
-launch._play(None, "", alive)
+launch._play(None, None, alive)
 """
 
 
@@ -115,7 +115,7 @@ def measured() -> None:
     import asyncio
 
     from studio.app import Studio
-    from studio.config import archive_place, configuration
+    from studio.config import configuration
     from studio.session import Session
     from studio.widgets.picture import Picture
 
@@ -170,7 +170,7 @@ def measured() -> None:
         def on_ready(self) -> None:
             self.measuring = asyncio.create_task(measure(self))
 
-    app = Measured(lambda post: Session(post, None), configuration(), "digits", archive_place())
+    app = Measured(lambda post: Session(post, None), configuration(), "digits")
     app.run()
     if app.model is not None:
         app.model.close()
