@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-import traceback
 from collections import deque
 from collections.abc import Callable, Iterable
 from multiprocessing import resource_tracker
@@ -21,6 +20,7 @@ from textual.app import App
 from textual.command import Provider
 
 from pieces.signals import DescantError
+from studio.console import fault_in
 from studio.keymap import ACTIONS, Action, read_keymap
 from studio.messages import Notice
 from studio.screens.compose import Compose
@@ -277,13 +277,5 @@ class Studio(App[None]):
         if self.is_headless or os.environ.get("DESCANT_DEBUG"):
             super()._handle_exception(error)
             return
-        path = self._configuration / "fault.txt"
-        text = "".join(traceback.format_exception(error))
-        self.fault = f"a fault of Descant's own: {type(error).__name__}: {error}"
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(text, encoding="utf-8")
-            self.fault += f"; {path} says where"
-        except OSError:
-            self.fault += "; DESCANT_DEBUG=1 shows where"
+        self.fault = fault_in(self._configuration, error)
         self.exit(return_code=1)

@@ -10,6 +10,7 @@ from types import FrameType
 import click
 
 from studio.commands import browse, exhibit, keep, live, make, mark, use
+from studio.console import complain, explained
 
 
 @click.group(invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})
@@ -52,27 +53,17 @@ def main() -> None:
         if isinstance(error, click.UsageError) and error.ctx is not None:
             click.echo(error.ctx.get_usage(), err=True)
         _fail(error.format_message(), error.exit_code)
-    except (KeyboardInterrupt, click.Abort):
-        _fail("stopped; what was recorded is kept (descant takes)", 1)
+    except (KeyboardInterrupt, click.Abort) as error:
+        _fail(explained(error), 1)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         sys.exit(1)
     except Exception as error:
-        _fail(_explained(error), 1, error)
-
-
-def _explained(error: Exception) -> str:
-    from pieces.signals import DescantError
-
-    if isinstance(error, DescantError):
-        return str(error)
-    if isinstance(error, OSError):
-        return f"{error.filename or 'input or output'}: {error.strerror or error}"
-    return f"a fault of Descant's own: {type(error).__name__}: {error}; DESCANT_DEBUG=1 shows where"
+        _fail(explained(error), 1, error)
 
 
 def _fail(line: str, code: int, error: BaseException | None = None) -> None:
     if error is not None and os.environ.get("DESCANT_DEBUG"):
         raise error
-    click.echo(f"descant: {' '.join(line.split())}", err=True)
+    complain(line)
     sys.exit(code)

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import json
+import traceback
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 import click
+
+#: How to see where a fault is.
+_SHOWS = "DESCANT_DEBUG=1 shows where"
 
 
 class Bar:
@@ -54,6 +59,39 @@ class Bar:
 def emit(value: Any, as_json: bool) -> None:
     """Print text, or any plain data as JSON."""
     click.echo(json.dumps(value, indent=2, default=str, ensure_ascii=False) if as_json else value)
+
+
+def complain(line: str) -> None:
+    """Say what went wrong, as one line on stderr."""
+    click.echo(f"descant: {' '.join(line.split())}", err=True)
+
+
+def explained(error: BaseException) -> str:
+    """What ended a command, for people."""
+    from pieces.signals import DescantError
+
+    if isinstance(error, DescantError):
+        return str(error)
+    if isinstance(error, KeyboardInterrupt | click.Abort):
+        return "stopped; what was recorded is kept (descant takes)"
+    if isinstance(error, OSError):
+        return f"{error.filename or 'input or output'}: {error.strerror or error}"
+    return f"{_fault(error)}; {_SHOWS}"
+
+
+def fault_in(folder: Path, error: Exception) -> str:
+    """What to say of a fault that ended a screen; where it was is written to a file in the folder."""
+    path = folder / "fault.txt"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        path.write_text("".join(traceback.format_exception(error)), encoding="utf-8")
+    except OSError:
+        return f"{_fault(error)}; {_SHOWS}"
+    return f"{_fault(error)}; {path} says where"
+
+
+def _fault(error: BaseException) -> str:
+    return f"a fault of Descant's own: {type(error).__name__}: {error}"
 
 
 def columns(rows: Sequence[Mapping[str, Any]], names: Sequence[str]) -> str:

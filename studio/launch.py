@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import sys
 from collections.abc import Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from pieces.signals import DescantError
 from studio import terminal
+from studio.console import complain
 
 if TYPE_CHECKING:
     from studio.asked import Asked
@@ -56,5 +56,5 @@ def _play(archive: str | None, asked: Asked | None, alive: int) -> int:
     if performing is not None:
         performing.close()
     if app.fault:
-        print(f"descant: {' '.join(app.fault.split())}", file=sys.stderr)
+        complain(app.fault)
     return app.return_code or 0

@@ -7,13 +7,13 @@ a process that is killed leaves the screen, the mouse and the keyboard as they a
 from __future__ import annotations
 
 import os
-import select
 import signal
 import sys
 import termios
 from collections.abc import Callable
 from contextlib import suppress
 from types import FrameType
+from typing import Any
 
 #: Smallest terminal that the studio can be shown in: columns and rows.
 SMALLEST = (60, 16)
@@ -78,31 +78,40 @@ def supervised(body: Callable[[int], int]) -> tuple[int, str]:
     child = os.fork()
     if child == 0:
         os.close(held)
-        os._exit(_run(body, alive))
+        os._exit(_run(body, alive, state))
     os.close(alive)
     status = _wait(child)
     os.close(held)
     if not os.WIFSIGNALED(status):
         return os.waitstatus_to_exitcode(status), ""
-    clean()
-    with suppress(termios.error):
-        termios.tcsetattr(sys.stdin.fileno(), termios.TCSANOW, state)
+    _restore(state)
     name = signal.Signals(os.WTERMSIG(status)).name
     return 1, f"the studio was ended by {name}; what was recorded is kept, and descant opens the session again"
 
 
-def _run(body: Callable[[int], int], alive: int) -> int:
+def _run(body: Callable[[int], int], alive: int, state: list[Any]) -> int:
     try:
         return body(alive)
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else 1
-    except BaseException:
+    except BaseException as error:
+        from studio.console import complain, explained
+
+        if termios.tcgetattr(sys.stdin.fileno()) != state:  # else it has not begun to draw, or has cleaned up itself
+            _restore(state)
         if os.environ.get("DESCANT_DEBUG"):
             sys.excepthook(*sys.exc_info())
+        complain(explained(error))
         return 1
     finally:
         sys.stdout.flush()
         sys.stderr.flush()
+
+
+def _restore(state: list[Any]) -> None:
+    clean()
+    with suppress(termios.error):
+        termios.tcsetattr(sys.stdin.fileno(), termios.TCSANOW, state)
 
 
 def _wait(child: int) -> int:
@@ -124,9 +133,3 @@ def _wait(child: int) -> int:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-
-
-def gone(alive: int) -> bool:
-    """Whether the parent of a child that `supervised` runs is gone."""
-    readable, _, _ = select.select([alive], [], [], 0)
-    return bool(readable)

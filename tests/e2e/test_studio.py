@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import pty
 import shutil
 import signal
+import struct
 import subprocess
 import sys
+import termios
 import time
 import uuid
 from pathlib import Path
@@ -205,13 +208,48 @@ def test_a_dumb_terminal_is_told_so(home):
     assert "\x1b" not in said
 
 
-def in_pty(environment):
+#: The studio cannot be made; and the screen is left in the midst of drawing.
+BROKEN = """
+import studio.app
+def broken(*given, **more): raise RuntimeError("no way\\nto begin")
+studio.app.Studio.__init__ = broken
+from studio.cli import main
+main()
+"""
+TORN = """
+import sys, termios, tty
+from studio.terminal import supervised
+def torn(alive):
+    sys.stderr.write("\\x1b[?1049h")
+    sys.stderr.flush()
+    tty.setraw(0)
+    raise OSError(28, "No space left on device", "/full")
+status, line = supervised(torn)
+print("echo", bool(termios.tcgetattr(0)[3] & termios.ECHO))
+sys.exit(status)
+"""
+
+
+def test_a_studio_that_cannot_be_made_says_why_in_one_line(home):
+    status, said = in_pty({"TERM": "xterm-256color", "DESCANT_HOME": str(home)}, BROKEN)
+    assert status == 1
+    assert said.strip() == (
+        "descant: a fault of Descant's own: RuntimeError: no way to begin; DESCANT_DEBUG=1 shows where"
+    )
+
+
+def test_a_screen_that_is_torn_leaves_the_terminal_clean_and_then_says_why(home):
+    status, said = in_pty({"TERM": "xterm-256color"}, TORN)
+    assert status == 1
+    assert said.partition(RESET)[2].splitlines() == ["descant: /full: No space left on device", "echo True"]
+
+
+def in_pty(environment, code="from studio.cli import main; main()"):
     """Run ``descant`` with a pseudo-terminal for everything; its exit status and what it wrote."""
     pid, fd = pty.fork()
     if pid == 0:
-        os.execvpe(
-            sys.executable, [sys.executable, "-c", "from studio.cli import main; main()"], {**os.environ, **environment}
-        )
+        fcntl.ioctl(0, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 120, 0, 0))
+        os.execvpe(sys.executable, [sys.executable, "-c", code], {**os.environ, **environment})
     written = b""
     while True:
         try:
