@@ -90,6 +90,7 @@ def _in_terminal(path: Path, archive: str | None, backend: Backend, fresh: bool,
     """The same in the child that `studio.terminal.supervised` runs; errors and the log come after the screen."""
     from pieces.signals import DescantError
     from studio.config import archive_place, configuration
+    from studio.console import complain
     from studio.exhibition.opening import exhibition
     from studio.keymap import read_keymap
     from studio.screens.exhibit import Exhibit
@@ -102,14 +103,17 @@ def _in_terminal(path: Path, archive: str | None, backend: Backend, fresh: bool,
         ):
             if said:
                 journal.say(said)
-            app = Exhibit(showing, keymap)
-            app.run_until(alive)
-            showing.over.wait(ENDS)
+            app = Exhibit(showing, configuration(), keymap)
+            try:
+                app.run_until(alive)
+            finally:
+                showing.stop()
+                showing.over.wait(ENDS)
     except DescantError as error:
-        click.echo(f"descant: {' '.join(str(error).split())}", err=True)
+        complain(str(error))
         return 1
     for line in journal.lines:
         click.echo(line, err=True)
-    if showing.failure:
-        click.echo(f"descant: {path.name}: {showing.failure}", err=True)
-    return 1 if showing.failure or app.return_code else 0
+    if failure := app.fault or showing.failure:
+        complain(f"{path.name}: {failure}")
+    return 1 if failure or app.return_code else 0

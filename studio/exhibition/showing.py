@@ -229,7 +229,12 @@ class Exhibition:
         try:
             self._play()
         finally:
-            self._end()
+            try:
+                self._end()
+            except Exception as error:
+                self.fault(error)
+            finally:
+                self.over.set()
 
     def _play(self) -> None:
         if self._start.line:
@@ -366,8 +371,10 @@ class Exhibition:
             self._leave(0.2, "stopped")
             time.sleep(0.25)
         for turn, _ in self._leaving:
-            turn.close()
-        self.over.set()
+            try:
+                turn.close()
+            except Exception as error:  # the others are closed all the same
+                self.fault(error)
 
 
 def _mixed(under: Pixels, over: Pixels, weight: float) -> Pixels:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 import time
 from collections import deque
 from collections.abc import Callable
 from multiprocessing import resource_tracker
+from pathlib import Path
 from threading import Thread
 from typing import TYPE_CHECKING, ClassVar
 
@@ -16,6 +18,7 @@ from textual import events
 from textual.app import App, ComposeResult
 from textual.binding import BindingType
 
+from studio.console import fault_in
 from studio.keymap import Keymap
 from studio.widgets.placard import Placard, Writing
 
@@ -65,6 +68,8 @@ class Exhibit(App[None]):
     ----------
     exhibition : Exhibition
         It runs while this is shown.
+    configuration : Path
+        Folder where a fault is written.
     keymap : Keymap
         For the key of panic.
     """
@@ -74,11 +79,13 @@ class Exhibit(App[None]):
     CSS = "Screen { background: #000000; } Placard { background: #000000; }"
     BINDINGS: ClassVar[list[BindingType]] = []
 
-    def __init__(self, exhibition: Exhibition, keymap: Keymap | None = None) -> None:
+    def __init__(self, exhibition: Exhibition, configuration: Path, keymap: Keymap | None = None) -> None:
         super().__init__()
         # Children are spawned while Textual holds stderr: the helper of all spawning must be there before.
         resource_tracker.ensure_running()
-        self.exhibition = exhibition
+        self.exhibition, self._configuration = exhibition, configuration
+        #: What ended this, if it was a fault.
+        self.fault = ""
         keys = keymap or Keymap({})
         self._panic = set(keys.keys("panic"))
         self._signs = " or ".join(keys.signs("panic"))
@@ -158,3 +165,12 @@ class Exhibit(App[None]):
         if self._alive is not None:
             asyncio.get_running_loop().remove_reader(self._alive)
         self.exhibition.stop()
+
+    def _handle_exception(self, error: Exception) -> None:
+        """A fault ends the exhibition in order, with one line (``DESCANT_DEBUG=1``: with all of it)."""
+        if self.is_headless or os.environ.get("DESCANT_DEBUG"):
+            super()._handle_exception(error)
+            return
+        self.fault = fault_in(self._configuration, error)
+        self.exhibition.stop()
+        self.exit(return_code=1)

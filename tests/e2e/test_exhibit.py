@@ -148,6 +148,44 @@ def test_errors_are_one_line(descant, error, tmp_path, home):
     assert "no archive" in error("--archive", tmp_path / "none.db", "exhibit", "example.toml", "--no-screen")
 
 
+#: The command, whose screen has a fault at each key.
+FAULTY = """
+import studio.screens.exhibit as screen
+def broken(self, event): raise RuntimeError("no key\\nfits")
+screen.Exhibit._key = broken
+from studio.cli import main
+main()
+"""
+
+
+@pytest.mark.skipif(not shutil.which("tmux"), reason="tmux is not installed")
+def test_a_fault_of_the_screen_ends_it_in_order_with_one_line(path, home, tmp_path):
+    (tmp_path / "faulty.py").write_text(FAULTY)
+    code = f"exec(open('{tmp_path / 'faulty.py'}').read())"
+    words = f'{sys.executable} -c "{code}" exhibit {path} --backend silent'
+    (tmp_path / "run.sh").write_text(
+        f"export DESCANT_HOME={home} COLORTERM=truecolor TERM=tmux-256color\n{words}; echo status $?\nsleep 60\n"
+    )
+
+    def shown() -> str:
+        return tmux("capture-pane", "-p")
+
+    tmux("-f", "/dev/null", "new-session", "-d", "-x", "100", "-y", "30", f"sh {tmp_path / 'run.sh'}")
+    try:
+        until(lambda: (found := newest(home)) is not None and found.position > 0.0, 60)
+        tmux("send-keys", "a")
+        until(lambda: "status 1" in shown(), 20)
+        text = " ".join(shown().split())
+        assert "p.toml: a fault of Descant's own: RuntimeError: no key fits;" in text
+        assert "Traceback" not in text
+        assert "stopped in item" in text  # its place is kept
+        assert (last := newest(home)) is not None
+        assert last.outcome == "stopped"
+        assert "no key" in (home / "fault.txt").read_text()
+    finally:
+        tmux("kill-server")
+
+
 def tmux(*words: str) -> str:
     return subprocess.run(["tmux", "-L", f"exhibit{os.getpid()}", *words], capture_output=True, text=True).stdout
 

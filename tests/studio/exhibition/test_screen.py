@@ -23,7 +23,7 @@ from tests.studio.exhibition.hall import programme
 async def on_screen(path: Path, home: Path) -> AsyncIterator[tuple[Exhibit, Pilot[None]]]:
     """A programme on a screen of 80 x 24."""
     with exhibition(path, str(home / "archive.db"), backend="silent") as (showing, _):
-        app = Exhibit(showing, Keymap({}))
+        app = Exhibit(showing, home, Keymap({}))
         async with app.run_test(size=(80, 24)) as pilot:
             yield app, pilot
             showing.stop()

@@ -261,3 +261,18 @@ def test_a_log_that_cannot_be_written_is_said_once(tmp_path):
     journal.say("three")
     assert echoed[0] == "one two"
     assert sum("cannot be written" in line for line in echoed) == 1
+
+
+def test_an_item_that_cannot_be_closed_does_not_keep_the_screen_open(takes, home, tmp_path):
+    path = programme(tmp_path / "p.toml", [{"take": takes["low"]}])
+
+    def stuck() -> None:
+        raise OSError("its file is gone")
+
+    with playing(path, home) as (showing, journal):
+        until(lambda: showing._now is not None)
+        showing._now.close = stuck
+        showing.stop()
+        until(showing.over.is_set, 10)
+    assert any("OSError: its file is gone" in line for line in journal.lines)
+    assert [s.outcome for s in shown(home)] == ["stopped"]
