@@ -134,7 +134,7 @@ def excerpt(
     """
     take = archive.take(take_id)
     piece = final_piece(archive, take)
-    frames = recorded(archive, take, _timing(archive, take, piece))
+    frames = recorded(archive, take, _timing(take, piece))
     form = recorded_form(piece, frames)
     end = min(end, form.spans[-1].seconds[1])  # what rings on after the last tick comes of itself
     check_stretch(start, end, form.spans[-1].seconds[1], fades)
@@ -270,7 +270,7 @@ def _first(piece: Piece, form: Form, span: Span, part: str, start: float) -> int
     return min(max(math.floor(span.clocks[part] + gone + _SLACK), first), last)
 
 
-def _timing(archive: Archive, take: TakeRecord, piece: Piece) -> dict[str, list[str]]:
+def _timing(take: TakeRecord, piece: Piece) -> dict[str, list[str]]:
     """One scalar channel of each part, and those that time-warps go by: enough to know when what was performed."""
     found = {}
     for part, record in take.parts.items():

@@ -134,7 +134,8 @@ class Deeds(Screen[None]):
 
     def action_loop_from(self) -> None:
         self._loop_from = self.memory.beat()
-        self.say(f"the loop begins at bar {self._loop_from / self.bar_beats + 1:.4g}; ] ends it")
+        ends = self.studio.keymap.sign("loop_to") or "Loop to here"
+        self.say(f"the loop begins at bar {self._loop_from / self.bar_beats + 1:.4g}; {ends} ends it")
 
     def action_loop_to(self) -> None:
         place, to = self.memory.position, self.memory.beat()
@@ -142,7 +143,8 @@ class Deeds(Screen[None]):
             return
         start = self._loop_from if self._loop_from is not None else max(to - self.bar_beats, 0.0)
         if to - start < 0.25:
-            self.say("a loop needs a beginning before its end: [ sets it")
+            begins = self.studio.keymap.sign("loop_from") or "Loop from here"
+            self.say(f"a loop needs a beginning before its end: {begins} sets it")
             return
         self.attempt(lambda m: m.loop((start, to)))
 

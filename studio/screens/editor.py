@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shlex
-import shutil
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -12,28 +9,29 @@ from pathlib import Path
 from textual.app import App, SuspendNotSupported
 
 from pieces.signals import DescantError
+from studio.watch import editing
 
 
 def edit(app: App[object], path: Path, say: Callable[[str], None]) -> None:
-    """Open a file in ``$VISUAL`` or ``$EDITOR``: beside the studio under tmux, else in its place until it is closed.
+    """Open a file in the user's editor: beside the studio where there is room, else in its place until it is closed.
 
     Raises
     ------
     DescantError
-        If there is no editor.
+        If there is no editor, or it cannot be started.
     """
-    given = os.environ.get("VISUAL") or os.environ.get("EDITOR")
-    if not given:
-        raise DescantError(f"$EDITOR is not set; the piece is in {path}: what you save in it is heard at the next bar")
-    words = [*shlex.split(given), str(path)]
-    if shutil.which(words[0]) is None:
-        raise DescantError(f"$EDITOR = {given!r} is not there; the piece is in {path}: edit it with any other")
-    if os.environ.get("TMUX"):
-        subprocess.run(["tmux", "split-window", "-h", shlex.join(words)], check=False, capture_output=True)
-        say(f"{path.name} is open beside: what you save is heard at the next bar")
-        return
     try:
-        with app.suspend():
-            subprocess.run(words, check=False)
+        found = editing(path)
+        if found.takes_terminal:
+            with app.suspend():
+                subprocess.run(found.command, check=False)
+            return
+        no = subprocess.DEVNULL
+        subprocess.Popen(found.command, stdin=no, stdout=no, stderr=no, start_new_session=True)
+    except DescantError as error:
+        raise DescantError(f"{error}; the piece is in {path}") from None
+    except OSError as error:
+        raise DescantError(f"{found.command[0]}: {error.strerror}: name another editor in EDITOR") from None
     except SuspendNotSupported:
         raise DescantError(f"this terminal cannot make room for an editor; the piece is in {path}") from None
+    say(f"{path.name} is open beside: what you save is heard at the next bar")

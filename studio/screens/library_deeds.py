@@ -244,7 +244,8 @@ class Deeds(Screen[str | None]):
         async def discard() -> None:
             if await self.ask(lambda: self.takes.discard(take_id)) is not None:
                 await self.look(after)
-                self.say("discarded; u brings it back, until you leave the library")
+                sign = self._keymap.sign("undiscard") or "Undo discard"
+                self.say(f"discarded; {sign} brings it back, until you leave the library")
 
         self.run_worker(discard(), group="change", exit_on_error=False)
 

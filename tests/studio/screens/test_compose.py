@@ -334,7 +334,7 @@ def test_broken_files_are_notices_and_the_defaults_work(tmp_path):
 
 
 def test_a_keymap_changes_keys_and_what_is_said_of_them(tmp_path):
-    (tmp_path / "keymap.toml").write_text('play = "p"\nkeep = []')
+    (tmp_path / "keymap.toml").write_text('play = "p"\nkeep = []\nloop_to = "z"')
 
     async def scene():
         async with staged(tmp_path) as stage:
@@ -345,7 +345,49 @@ def test_a_keymap_changes_keys_and_what_is_said_of_them(tmp_path):
             await stage.until(lambda: stage.position.beat == 0)
             assert not stage.memory.playing
             assert "● scratch" in stage.text("#head")
+            await stage.press("left_square_bracket")
+            await stage.until(lambda: stage.notice == "the loop begins at bar 1; z ends it")
             await stage.press("p")
             await stage.until(lambda: stage.memory.playing)
+
+    play(scene)
+
+
+@pytest.mark.parametrize(
+    ("given", "line"),
+    [
+        ("vi '", "EDITOR = \"vi '\": cannot be read as a command (No closing quotation); the piece is in"),
+        ("{folder}/gvim", "gvim: Exec format error: name another editor in EDITOR"),
+    ],
+)
+def test_an_editor_that_cannot_be_started_is_a_notice(tmp_path, monkeypatch, given, line):
+    (tmp_path / "gvim").write_text("no program")
+    (tmp_path / "gvim").chmod(0o755)
+    monkeypatch.setenv("EDITOR", given.format(folder=tmp_path))
+    for name in ("VISUAL", "TMUX"):
+        monkeypatch.delenv(name, raising=False)
+
+    async def scene():
+        async with staged(tmp_path) as stage:
+            await stage.press("e")
+            await stage.until(lambda: line in stage.notice)
+
+    play(scene)
+
+
+def test_an_editor_beside_opens_the_file_that_is_heard(tmp_path, monkeypatch):
+    editor = tmp_path / "gvim"
+    editor.write_text(f'#!/bin/sh\necho "$1" > {tmp_path}/edited\n')
+    editor.chmod(0o755)
+    monkeypatch.setenv("EDITOR", str(editor))
+    for name in ("VISUAL", "TMUX"):
+        monkeypatch.delenv(name, raising=False)
+
+    async def scene():
+        async with staged(tmp_path) as stage:
+            await stage.press("e")
+            await stage.until(lambda: "knots.toml is open beside" in stage.notice)
+            await stage.until((tmp_path / "edited").exists)
+            await stage.until(lambda: (tmp_path / "edited").read_text().strip() == str(stage.session.file()))
 
     play(scene)
