@@ -16,7 +16,7 @@ from uuid_utils import uuid7
 
 from db import finding, upkeep
 from db.blocks import read_blocks, refer
-from db.database import Database, judge
+from db.database import BUSY_S, Database, judge
 from db.finding import Wanted, iso
 from db.labels import Labels
 from db.media import MediaStore
@@ -95,7 +95,7 @@ class Archive:
         self.media_folder = database.media_folder
 
     @classmethod
-    def open(cls, where: str | Path, create: bool = True) -> Archive:
+    def open(cls, where: str | Path, create: bool = True, patience: float = BUSY_S) -> Archive:
         """Open an archive, or create one; running takes whose process is gone are marked as interrupted.
 
         Parameters
@@ -104,13 +104,15 @@ class Archive:
             Path of an SQLite file, or a SQLAlchemy URL (a server's with ``?media=FOLDER``).
         create : bool
             Whether to create what is not there.
+        patience : float
+            Seconds after which an archive that another process is writing is refused as busy.
 
         Raises
         ------
         ArchiveError
             If it is no archive, cannot be read or written, is of another version, or its media folder is another's.
         """
-        database = Database(where)
+        database = Database(where, patience)
         _check_file(database.file, create)
         revision = database.revision()
         if revision is not None:

@@ -50,6 +50,8 @@ class Database:
     where : str or Path
         Path of an SQLite file, or a SQLAlchemy URL. A server's URL says in ``media`` which folder holds the media
         (``postgresql://lab/descant?media=/shared/descant``); beside an SQLite file it is ``<file>.media``.
+    patience : float
+        Seconds that it waits for another process's commit; an SQLite URL's ``timeout`` goes before it.
 
     Raises
     ------
@@ -57,10 +59,11 @@ class Database:
         If the place is none.
     """
 
-    def __init__(self, where: str | Path) -> None:
+    def __init__(self, where: str | Path, patience: float = BUSY_S) -> None:
         url, self.file, self.media_folder = _place(where)
         self.where = str(self.file) if self.file else url.render_as_string(hide_password=True)
-        self.engine = _engine(url, self.where)
+        self._patience = patience
+        self.engine = _engine(url, self.where, patience)
         self._writing = self.engine.execution_options(writing=True)
 
     @contextmanager
@@ -127,7 +130,7 @@ class Database:
         with self._explained(), closing(self.engine.raw_connection()) as connection:
             cursor = connection.cursor()
             cursor.execute("PRAGMA page_size = 8192")
-            deadline = time.monotonic() + BUSY_S
+            deadline = time.monotonic() + self._patience
             while True:
                 try:
                     cursor.execute("PRAGMA journal_mode = WAL")
@@ -194,8 +197,8 @@ def _place(where: str | Path) -> tuple[URL, Path | None, Path]:
     return url, None, folder
 
 
-def _engine(url: URL, where: str) -> Engine:
-    waiting = {"timeout": BUSY_S} if url.get_backend_name() == "sqlite" and "timeout" not in url.query else {}
+def _engine(url: URL, where: str, patience: float) -> Engine:
+    waiting = {"timeout": patience} if url.get_backend_name() == "sqlite" and "timeout" not in url.query else {}
     try:
         engine = create_engine(url, json_serializer=_dumps, connect_args=waiting)
     except ImportError as error:

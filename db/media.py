@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import re
@@ -12,10 +13,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from db.records import ArchiveError
+from db.records import ArchiveBusy, ArchiveError
 
 #: A file younger than this may belong to somebody who has not referenced it yet.
 GRACE_S = 3600.0
+#: What a disk refuses for now: it is full, a quota is used up, or writing failed.
+_PASSING = (errno.ENOSPC, errno.EDQUOT, errno.EIO)
 #: The archive's own files in a media folder: content, what `MediaStore.put` was writing when it was killed, and what
 #: was being rendered for it. All others are somebody else's and are never touched.
 _OWN = re.compile(r"(?P<head>[0-9a-f]{2})/(?P=head)[0-9a-f]{62}(\.[^.]+)?|tmp/[0-9a-f]{32}|making-[a-z0-9_]{8}/[^/]+")
@@ -58,7 +61,8 @@ class MediaStore:
             self.folder.mkdir(parents=True, exist_ok=True)
             mine.touch()
         except OSError as error:
-            raise ArchiveError(
+            kind = ArchiveBusy if error.errno in _PASSING else ArchiveError
+            raise kind(
                 f"{self.folder}: media cannot be kept there ({error.strerror}): make it writable or name another folder"
             ) from error
 
@@ -71,14 +75,18 @@ class MediaStore:
 
         Raises
         ------
+        ArchiveBusy
+            If the disk is full.
         ArchiveError
-            If the source cannot be read or the store not be written (disk full, read-only).
+            If the source cannot be read or the store not be written.
         """
         try:
             return self._put(source, suffix)
         except OSError as error:
             place = error.filename or self.folder
-            raise ArchiveError(
+            # A disk may fail on either side; where there is no source to be read it is ours.
+            passes = error.errno in _PASSING and (error.errno != errno.EIO or isinstance(source, bytes))
+            raise (ArchiveBusy if passes else ArchiveError)(
                 f"{place}: {error.strerror or error}: the file was not archived; free space or rights, then again"
             ) from error
 

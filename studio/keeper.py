@@ -7,6 +7,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -24,8 +25,9 @@ if TYPE_CHECKING:
 
 Post: TypeAlias = Callable[[object], None]
 Job: TypeAlias = "Callable[[Archive], None]"
-#: Seconds between two tries where the archive is busy; seconds for which one that is not busy may go on storing.
-_AGAIN, _PATIENCE = 1.0, 60.0
+#: Seconds between two tries where the archive is busy, and of one; seconds for which one that is not busy may go on
+#: storing. A try is short, so that a held archive is soon known, and said.
+_AGAIN, _TRY, _PATIENCE = 1.0, 2.0, 60.0
 
 
 class Keeper:
@@ -50,6 +52,7 @@ class Keeper:
         self._archive: Archive | None = None
         self._refused = False
         self._said = ""
+        self._busy = ""
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._run, name="archive", daemon=True)
         self._thread.start()
@@ -70,13 +73,15 @@ class Keeper:
         self.do(job)
 
     def close(self, timeout: float) -> bool:
-        """Finish what is queued; False if the archive is held by somebody else for more than `timeout` seconds."""
+        """Finish what is queued; False, and said, if the archive is busy for more than `timeout` seconds."""
         self._closing.set()
         self._jobs.put(None)
         ends, patience = time.monotonic() + timeout, time.monotonic() + _PATIENCE
-        while self._thread.is_alive() and time.monotonic() < (ends if self._said else patience):
+        while self._thread.is_alive() and time.monotonic() < (ends if self._busy else patience):
             self._thread.join(_AGAIN / 20)
-        return not self._thread.is_alive()
+        if lost := self._thread.is_alive():
+            self._post(Notice(f"what came last is not stored: {self._busy or f'{self.place}: it takes too long'}"))
+        return not lost
 
     def _run(self) -> None:
         while (job := self._jobs.get()) is not None:
@@ -96,12 +101,14 @@ class Keeper:
                 job(archive)
             self._said = ""
         except ArchiveBusy as error:
+            self._busy = str(error)
             self._say(f"{error}; until then nothing is stored, and nothing is lost")
             return False
         except DescantError as error:
             self._say(str(error))
         except Exception as error:
             self._say(f"a fault of Descant's own: {type(error).__name__}: {error}")
+        self._busy = ""
         return True
 
     def _opened(self) -> Archive | None:
@@ -110,7 +117,7 @@ class Keeper:
 
         if self._archive is None and not self._refused:
             try:
-                self._archive = Archive.open(self.place)
+                self._archive = Archive.open(self.place, patience=_TRY)
             except ArchiveBusy:
                 raise
             except DescantError as error:
@@ -154,7 +161,7 @@ class LiveTake:
         self._folder: tempfile.TemporaryDirectory[str] | None = None
         self._recorder: Recorder | None = None
         self._retention: Retention = "scratch"
-        self._begun = False
+        self._begun = self._refused = False
         self.take_id: str | None = None
         self.ended = False
 
@@ -192,9 +199,28 @@ class LiveTake:
         return self._plan
 
     def append(self, part: str, block: FrameBlock) -> None:
-        """Record a part's next ticks."""
-        if self._recorder is not None:
+        """Record a part's next ticks. Where a block is refused for good it ends: no take has a hole.
+
+        Raises
+        ------
+        ArchiveBusy
+            If the archive cannot be written just now: then it may be tried again.
+        ArchiveError
+            If the block is refused.
+        """
+        from db.records import ArchiveBusy, ArchiveError
+
+        if self._recorder is None or self.ended or self._refused:
+            return
+        try:
             self._recorder.append(block, part)
+        except ArchiveBusy:
+            raise
+        except ArchiveError as error:
+            self._refused = True
+            with suppress(ArchiveError):
+                self.interrupt()
+            raise ArchiveError(f"{error}; what follows of this take is not recorded") from error
 
     def flush(self) -> None:
         """Commit what waits."""
@@ -202,22 +228,37 @@ class LiveTake:
             self._recorder.flush()
 
     def finish(self, duration_s: float) -> None:
-        """It is over, as it was meant to be."""
-        if self._recorder is not None and not self.ended:
+        """It is over, as it was meant to be, unless not all of it was recorded."""
+        if self._refused:
+            self.interrupt()
+        elif self._recorder is not None and not self.ended:
             self._recorder.finish(duration_s=duration_s)
         self.ended = True
 
     def fail(self, reason: str) -> None:
         """Its source failed; what was made of it stays."""
         if self._recorder is not None and not self.ended:
+            self._rest(self._recorder)
             self._recorder.fail(reason)
         self.ended = True
 
     def interrupt(self) -> None:
         """It was broken off; what was made of it stays."""
         if self._recorder is not None and not self.ended:
+            self._rest(self._recorder)
             self._recorder.interrupt()
         self.ended = True
+
+    def _rest(self, recorder: Recorder) -> None:
+        """Commit what waits, unless it is refused for good; a recorder that ends would drop it where a disk is full."""
+        from db.records import ArchiveBusy, ArchiveError
+
+        try:
+            recorder.flush()
+        except ArchiveBusy:
+            raise
+        except ArchiveError:
+            return
 
     def keep(self, archive: Archive) -> None:
         """Let it stay for good."""

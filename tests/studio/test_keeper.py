@@ -5,14 +5,16 @@ from __future__ import annotations
 import sqlite3
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from db.archive import Archive
 from db.work import Edit, SessionRecord
 from pieces.piece import find_piece, parse_piece
-from pieces.signals import FrameBlock
+from pieces.signals import Channel, FrameBlock
 from studio.compose import Origin, conduct
 from studio.keeper import Keeper, LiveTake, Notebook
 from studio.messages import Notice
@@ -169,3 +171,88 @@ def test_a_piece_of_an_earlier_take_is_given_its_material(
     keeper.do(lambda archive: paths.update(take.paths(archive)))
     until(lambda: bool(paths))
     assert Path(paths["old.take"]).stat().st_size > 1000
+
+
+def notices(said: list[object]) -> list[str]:
+    return [r.text for r in said if isinstance(r, Notice)]
+
+
+def noise(number: int) -> FrameBlock:
+    """Sixteen ticks of a channel of arrays, which are kept in a file."""
+    frames = np.random.default_rng(number).random((16, 32, 32)).astype("float32")
+    return FrameBlock(16 * number, {"a": frames})
+
+
+def fill(path: Path) -> None:
+    """Leave no room on a disk."""
+    with path.open("wb", buffering=0) as file, suppress(OSError):
+        while True:
+            file.write(bytes(4096))
+
+
+def begun(keeper: Keeper, found: Plan, said: list[object]) -> LiveTake:
+    take = LiveTake(lambda: found, 7, lambda: Origin(), said.append)
+    keeper.do(lambda archive: take.begin(archive, {"cubics": [Channel("a", "Noise.", shape=(32, 32))]}))
+    return take
+
+
+def test_a_take_on_a_full_disk_waits_for_room_and_is_whole(small_disk: Path, planned: Plan, said: list[object]) -> None:
+    keeper = Keeper(str(small_disk / "a.db"), said.append)
+    take = begun(keeper, planned, said)
+    keeper.do(lambda archive: take.append("cubics", noise(0)))
+    keeper.do(lambda archive: take.flush())
+    keeper.do(lambda archive: said.append("stored"))
+    until(lambda: "stored" in said)
+    fill(small_disk / "ballast")
+    for number in range(1, 6):
+        keeper.do(lambda archive, number=number: take.append("cubics", noise(number)))  # type: ignore[misc]
+        keeper.do(lambda archive: take.flush())
+    keeper.do(lambda archive: take.finish(2.0))
+    until(lambda: bool(notices(said)))
+    (small_disk / "ballast").unlink()
+    assert keeper.close(20.0)
+    (line,) = notices(said)
+    assert f"{small_disk / 'a.db.media'}" in line
+    assert "No space left on device" in line
+    assert "nothing is lost" in line
+    with Archive.open(small_disk / "a.db") as archive:
+        assert archive.take(str(take.take_id)).status == "done"
+        stored = archive.frames(str(take.take_id)).arrays["a"]
+        np.testing.assert_array_equal(stored, np.concatenate([noise(n).arrays["a"] for n in range(6)]))
+        assert archive.check().clean
+
+
+def test_a_take_of_which_a_block_is_refused_is_never_done(
+    keeper: Keeper, planned: Plan, said: list[object], tmp_path: Path
+) -> None:
+    take = begun(keeper, planned, said)
+    for number in (0, 1, 3, 4, 5):
+        keeper.do(lambda archive, number=number: take.append("cubics", noise(number)))  # type: ignore[misc]
+    keeper.do(lambda archive: take.finish(2.0))
+    assert keeper.close(20.0)
+    (line,) = notices(said)
+    assert "starts at tick 48, expected 32; what follows of this take is not recorded" in line
+    with Archive.open(tmp_path / "a.db") as archive:
+        found = archive.take(str(take.take_id))
+        assert (found.status, found.ticks) == ("interrupted", 32)
+
+
+def test_closing_waits_for_a_held_archive_as_long_as_it_says_and_says_what_is_lost(
+    tmp_path: Path, said: list[object]
+) -> None:
+    keeper = Keeper(str(tmp_path / "a.db"), said.append)
+    keeper.do(lambda archive: said.append("opened"))
+    until(lambda: "opened" in said)
+    holder = sqlite3.connect(tmp_path / "a.db", isolation_level=None)
+    holder.execute("BEGIN IMMEDIATE")
+    book = Notebook(SESSION)
+    keeper.do(lambda archive: book.keep(archive, [Edit(0, None, "opened", {})], 0, 0))
+    began = time.monotonic()
+    assert not keeper.close(3.0)
+    assert time.monotonic() - began < 6.0  # SQLite alone would wait for half a minute
+    assert notices(said)[-1].startswith(
+        f"what came last is not stored: {tmp_path / 'a.db'}: another process is holding"
+    )
+    holder.execute("ROLLBACK")
+    holder.close()
+    keeper._thread.join(10.0)
