@@ -78,7 +78,8 @@ class Places:
         self._keeper, self._programme = keeper, programme
         self._id: str | None = None
         self._position = 0.0
-        self._waiting = threading.Event()
+        self._lock = threading.Lock()
+        self._waits = False
 
     def begin(self, item: int, label: str, position: float, take: Callable[[], str | None] = lambda: None) -> None:
         """An item begins; `take` gives the take that is played or recorded, when it is asked in the keeper's thread."""
@@ -90,9 +91,9 @@ class Places:
 
     def at(self, position: float) -> None:
         """It has come so far. Where the archive is slow the newest place alone is written."""
-        self._position = position
-        if not self._waiting.is_set():
-            self._waiting.set()
+        with self._lock:
+            self._position, waits, self._waits = position, self._waits, True
+        if not waits:
             self._keeper.do(self._save)
 
     def end(self, position: float, outcome: Outcome, reason: str = "") -> None:
@@ -109,12 +110,21 @@ class Places:
     def skipped(self, item: int, label: str, reason: str) -> None:
         """An item was left out; it does not become the place."""
 
+        begun: list[str] = []
+
         def job(archive: Archive) -> None:
-            archive.showings.end(archive.showings.begin(self._programme, item, label), "skipped", reason)
+            if not begun:  # it may be tried again
+                begun.append(archive.showings.begin(self._programme, item, label))
+            archive.showings.end(begun[0], "skipped", reason)
 
         self._keeper.do(job)
 
     def _save(self, archive: Archive) -> None:
-        self._waiting.clear()
-        if self._id is not None:
-            archive.showings.at(self._id, self._position)
+        while True:
+            position = self._position
+            if self._id is not None:
+                archive.showings.at(self._id, position)
+            with self._lock:  # not before it is written: where the archive is busy this is tried again
+                self._waits = position != self._position
+            if not self._waits:
+                return

@@ -77,8 +77,7 @@ def exhibition(
     finally:
         if engine is not None:
             engine.close()
-        if not keeper.close(_LAST):
-            journal.say(f"{place}: held by another program: the last place is not stored")
+        keeper.close(_LAST)
 
 
 def _keep(archive: Archive, programme: Programme, journal: Journal) -> None:
@@ -110,6 +109,6 @@ def _engine(backend: Backend | None, journal: Journal) -> Engine | None:
 
     try:
         return Engine(hear, backend)
-    except DescantError as error:
+    except (DescantError, OSError) as error:
         journal.say(f"no sound: {error}")
         return None
