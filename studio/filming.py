@@ -61,18 +61,30 @@ class Filming:
         self._closed = False
 
     def hear(self, report: object) -> None:
-        """What the session reports, in the performer's thread."""
-        with self._lock:
-            if self._closed:
-                return
-            if isinstance(report, Opened):
-                self._camera.cut(self._next())
-            elif isinstance(report, Made) and report.part == self._part:
+        """What the session reports, in the performer's thread. What fails ends the filming, and nothing else."""
+        if not isinstance(report, Opened | Made | Ended):
+            return  # it may be told by who holds the session, whom `attach` would wait for
+        try:
+            with self._lock:
+                filmed = None if self._closed else self._film(report)
+            if filmed is not None:
+                self._session.attach(f"input:{self._part}.video", filmed)
+        except Exception as error:
+            with self._lock:
+                self._closed = True
+            self._notice(f"the camera's pictures are not kept from here on: {' '.join(str(error).split())}")
+
+    def _film(self, report: Opened | Made | Ended) -> Path | None:
+        """Take a report in; gives a film that is done."""
+        if isinstance(report, Made):
+            if report.part == self._part:
                 for seconds in report.block.arrays.get("media_time", ())[-1:]:
                     if (shown := self._camera.film(float(seconds))) is not None:
                         self._latest.show(shown)
-            elif isinstance(report, Ended):
-                self._keep()
+            return None
+        path, filmed = self._camera.path, isinstance(report, Ended) and self._camera.filmed
+        self._camera.cut(self._next())
+        return path if filmed else None
 
     def __enter__(self) -> Filming:
         return self
@@ -83,15 +95,6 @@ class Filming:
             self._closed = True
             self._camera.close()
             self._folder.cleanup()
-
-    def _keep(self) -> None:
-        path, filmed = self._camera.path, self._camera.filmed
-        self._camera.cut(self._next())
-        if filmed:
-            try:
-                self._session.attach(f"input:{self._part}.video", path)
-            except DescantError as error:
-                self._notice(str(error))
 
     def _next(self) -> Path:
         self._count += 1

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from db.work import Edit
-from pieces.signals import DescantError
+from pieces.signals import DescantError, Value
 
 #: Seconds within which turns of one knob are one edit.
 TURN_S = 1.0
@@ -149,3 +149,16 @@ class History:
         way = self._way()
         at = way.index(self.head)
         return way[at - 1] if at else None
+
+
+def spelled(value: Value) -> str:
+    """A value, for people."""
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def edit_label(path: str, value: Any) -> str:
+    """What a change is called: ``score.voices.tone.gain_db`` → ``tone gain_db = -3``."""
+    words = path.split(".")
+    short = " ".join(words[2:]) if words[0] in ("score", "parts") and len(words) > 2 else path
+    plain = not isinstance(value, Mapping | list) and value is not None
+    return f"{short} = {spelled(value)}"[:80] if plain else f"{short} removed" if value is None else f"{short} changed"

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import threading
-from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from pieces.piece import Piece, parse_piece
-from pieces.signals import Event
+from pieces.signals import DescantError, Event
 from studio import revise
 from studio.background import Background
 from studio.keeper import Keeper, LiveTake, Notebook, Post
@@ -95,7 +94,8 @@ class Leader:
         self._trims: dict[Notebook, float] = {}
         self._is_silenced = False
         self._newest: Run | None = None
-        self._waiting: deque[Run] = deque()
+        #: Those that the performer was told of and has not opened, by their keys.
+        self._waiting: dict[str, Run] = {}
         self._post, self._keeper, self._background, self._sound = post, keeper, background, sound
         self._performer = Performer(self._hear)
         self._performer.start()
@@ -111,7 +111,9 @@ class Leader:
         return self._newest
 
     def send(self, command: Command) -> None:
-        """Tell the performer something."""
+        """Tell the performer something; `DescantError` where nothing is performed that could hear it."""
+        if self._newest is not None and self._newest.failed:
+            raise DescantError("the performance has failed: play begins another")
         self._performer.send(command)
 
     def play(self) -> None:
@@ -124,11 +126,17 @@ class Leader:
             self.wake()
             self.send(Play())
 
+    def await_player(self, player: bool) -> None:
+        """Say whether there is a player: then parts wait for notes, now and in performances to come."""
+        self.awaits = player
+        if player:
+            self._performer.send(Send("await", {}))
+
     def pause(self) -> None:
         """Hold, also what would have gone on by itself."""
         if self._newest is not None:
             self._newest.play = False
-        self.send(Pause())
+        self._performer.send(Pause())
 
     def silence(self) -> None:
         """Hold; the engine is emptied, and what is to sound again must be loaded again."""
@@ -138,14 +146,14 @@ class Leader:
     def wake(self) -> None:
         """Sound again, if there was silence."""
         if self._is_silenced:
-            self.send(UseEngine(self._sound.address))
+            self._performer.send(UseEngine(self._sound.address))
         self._is_silenced = False
 
     def seek(self, command: Seek | Loop) -> None:
         """Go to recorded ticks: these are then played, also where the performance is over."""
+        self.send(command)
         if self._newest is not None:
             self._newest.sought = True
-        self.send(command)
 
     def perform(
         self,
@@ -189,11 +197,21 @@ class Leader:
 
         take = LiveTake(lambda: revise.planned(about.name, parsed, about.base), seed, origin, self._post, begun)
         run = Run(about.name, piece, about.base, seed, take, given or {}, until, play, recalls=recalls)
+        needs_takes = revise.needs_takes(about.name, parsed, about.base)
         if self.run is not None and not self.run.ended:
-            self.send(Stop())
+            self._performer.send(Stop())
         self._newest, self._is_silenced = run, False
-        if revise.needs_takes(about.name, parsed, about.base):
-            self._keeper.do(lambda archive: self._begin(run, take.paths(archive)))
+
+        def supplied(archive: Archive) -> None:
+            try:
+                paths = take.paths(archive)
+            except DescantError:
+                run.ended = run.failed = True
+                raise
+            self._begin(run, paths)
+
+        if needs_takes:
+            self._keeper.do(supplied)
         else:
             self._begin(run, {})
 
@@ -201,11 +219,11 @@ class Leader:
         with self.lock:
             if run is self._newest:
                 run.paths = dict(paths)
-                self._waiting.append(run)
+                self._waiting[run.key] = run
                 trim = self._trims.get(self.subject.notebook) if self.subject is not None else None
-                self.send(replace(run.begin(self._sound.address), trim=trim))
+                self._performer.send(replace(run.begin(self._sound.address), trim=trim))
                 for command in self._script():
-                    self.send(command)
+                    self._performer.send(command)
 
     def level(self, piece: Piece) -> None:
         """See how loud the piece is live, where its file does not say it: as a take of it needed, if there is one."""
@@ -274,9 +292,9 @@ class Leader:
 
     def _turn(self, run: Run, change: revise.Change, when: When) -> None:
         for (part, control), value in change.controls.items():
-            self.send(Set(part, control, value))
+            self._performer.send(Set(part, control, value))
         if change.score:
-            self.send(Rescore(run.supplied(self.piece)["score"], when))
+            self._performer.send(Rescore(run.supplied(self.piece)["score"], when))
             self._sound.tell_strips(self.strips)
 
     @property
@@ -301,13 +319,12 @@ class Leader:
             busy = run is not None and run.begun and not run.ended
             self.over.clear()
             if busy:
-                self.send(Stop())
+                self._performer.send(Stop())
         if busy:
             self.over.wait(patience)
         self._performer.close()
         if run is not None and not run.ended:
-            run.ended = True
-            self._keeper.do(lambda archive: run.take.interrupt())
+            self._end(run, lambda archive: run.take.interrupt())
 
     # What the performer says, in its thread
 
@@ -326,11 +343,8 @@ class Leader:
             self.over.set()
 
     def _hear_opened(self, report: Opened) -> None:
-        if self.run is not None and not self.run.ended:
-            self._finish(self.run)
-        if self._waiting:
-            self.run = self._waiting.popleft()
-            self.run.opened = report
+        if (run := self._waiting.pop(report.key, None)) is not None:
+            self.run, run.opened = run, report
             self._sound.tell_strips(self.strips)
 
     def _hear_made(self, report: Made) -> None:
@@ -357,27 +371,26 @@ class Leader:
             controls = run.opened.controls if run.opened is not None else {}
             self._turn(run, revise.compared(run.state(run.given), self.piece, controls), "now")
             if run.play:
-                self.send(Play())
+                self._performer.send(Play())
 
     def _hear_ended(self, report: Ended) -> None:
-        run = self.run
-        if run is None or run.ended:
-            while self._waiting:  # it could not even begin; nor can those behind it, if the process is gone
-                gone = self._waiting.popleft()
-                gone.ended = gone.failed = True
-                if self._performer.pid is not None:
-                    break
-        elif report.status == "done":
-            self._finish(run)
-        else:
-            run.ended = run.failed = True
-            self._keeper.do(lambda archive: run.take.fail(report.reason))
-        if report.status == "failed":
+        waiting = self._waiting.pop(report.key, None)
+        run = self.run if waiting is None else waiting
+        if run is None or run.key != report.key:
+            return
+        if report.status == "done":
+            self._end(run, lambda archive: run.take.finish(run.duration))
+            return
+        if waiting is None and not run.ended:
+            self._end(run, lambda archive: run.take.fail(report.reason))
+        run.ended = run.failed = True
+        if run is self._newest or not self._waiting:  # else it is said of the one that waits
             self._post(Crashed(report.reason))
 
-    def _finish(self, run: Run) -> None:
+    def _end(self, run: Run, how: Callable[[Archive], None]) -> None:
+        """A performance is over: so is its take, in one way or another."""
         run.ended = True
-        self._keeper.do(lambda archive: run.take.finish(run.duration))
+        self._keeper.do(how)
         if run.discarded:
             self._keeper.do(run.take.discard)
         elif run.kept:

@@ -142,12 +142,14 @@ Command: TypeAlias = Begin | Play | Pause | Step | Stop | Speed | Seek | Loop | 
 
 @dataclass(frozen=True)
 class Opened:
-    """The sources are there: what each part emits, what can be turned, and kinds of event that it listens to."""
+    """The sources are there: what each part emits, what can be turned, and kinds of event that it listens to; `key` is
+    that of the `Begin`."""
 
     channels: Mapping[str, tuple[Channel, ...]]
     controls: Mapping[str, tuple[Control, ...]]
     values: Mapping[str, Mapping[str, Value]]
     listens: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    key: str = ""
 
 
 @dataclass(frozen=True)
@@ -224,10 +226,15 @@ class Notice:
 
 @dataclass(frozen=True)
 class Ended:
-    """The performance is over: by itself or at a wish (``done``), or because a source failed, with the reason."""
+    """The performance is over: by itself or at a wish (``done``), or because a source failed, with the reason.
+
+    There is one for each `Begin`, with its `key`; and one more for a performance that was over, if the performer dies
+    then: what was made cannot be played again.
+    """
 
     status: Literal["done", "failed"]
     reason: str = ""
+    key: str = ""
 
 
 Report: TypeAlias = Opened | Made | Position | Turned | Rescored | Notice | Ended

@@ -37,8 +37,8 @@ class Performer:
     Parameters
     ----------
     report : callable
-        Told everything that the performer reports, in order, from another thread. A process that dies while it
-        performs is reported as `Ended`, with the last line that it said.
+        Told everything that the performer reports, in order, from another thread. Of a process that dies every
+        performance has `Ended`, with the last line that it said. An error in here is reported as `Notice`.
     """
 
     def __init__(self, report: Callable[[Report], None]) -> None:
@@ -95,8 +95,13 @@ class _Process:
         )
         theirs.close()
         self._wire, self._report = Wire(ours), report
-        self._performing = self._closed = False
+        self._closed = False
         self.is_alive = True
+        #: Keys of what has begun and not ended; of what was begun last; and how it died.
+        self._due: list[str] = []
+        self._last: str | None = None
+        self._death = ""
+        self._lock = threading.Lock()
         threading.Thread(target=self._read, daemon=True).start()
 
     @property
@@ -105,9 +110,14 @@ class _Process:
         return self._process.pid
 
     def begin(self, command: Begin) -> None:
-        """Perform; an end that was not reported is then due."""
-        self._performing = True
-        if not self._wire.send(command):
+        """Perform; an end is then due."""
+        with self._lock:
+            if not self._death:
+                self._due.append(command.key)
+                self._last = command.key
+        if self._death:
+            self._tell(Ended("failed", self._death, command.key))
+        elif not self._wire.send(command):
             self._ended()
 
     def send(self, command: Command) -> None:
@@ -125,16 +135,26 @@ class _Process:
         self._said.close()
 
     def _read(self) -> None:
-        with contextlib.suppress(EOFError, OSError):
-            while not self._closed:
+        while not self._closed:
+            try:
                 report = self._wire.receive()
-                if self._closed:
-                    return
-                if isinstance(report, Ended):
-                    self._performing = False
-                self._report(report)
+            except (EOFError, OSError):
+                break
+            if isinstance(report, Ended):
+                with self._lock:
+                    self._due.remove(report.key)
+            if not self._closed:
+                self._tell(report)
         if not self._closed:
             self._ended()
+
+    def _tell(self, report: Report) -> None:
+        """What goes wrong with one report stops neither those that follow nor the performance."""
+        try:
+            self._report(report)
+        except Exception as error:
+            with contextlib.suppress(Exception):
+                self._report(Notice(f"{type(report).__name__} was not heard: {type(error).__name__}: {error}"))
 
     def _ended(self) -> None:
         """It died."""
@@ -143,11 +163,15 @@ class _Process:
         except subprocess.TimeoutExpired:
             self._process.kill()
             code = self._process.wait()
-        self.is_alive = False
-        if self._performing:
-            self._performing = False
-            how = f"was killed by signal {-code}" if code < 0 else f"ended with code {code}"
-            self._report(Ended("failed", f"the performer {how}{self._last_line()}"))
+        how = f"was killed by signal {-code}" if code < 0 else f"ended with code {code}"
+        with self._lock:
+            self.is_alive = False
+            if self._death:
+                return
+            self._death = f"the performer {how}{self._last_line()}"
+            gone = self._due or ([] if self._last is None else [self._last])
+        for key in gone:
+            self._tell(Ended("failed", self._death, key))
 
     def _last_line(self) -> str:
         with contextlib.suppress(OSError, ValueError):
@@ -193,10 +217,16 @@ class _House:
                 command = self._wire.receive()
                 stage = self._stage
                 if isinstance(command, Send) and command.seconds is None and stage is not None:
-                    stage.strike(command)
+                    self._strike(stage, command)
                 self._commands.put(command)
         finally:
             os._exit(0)
+
+    def _strike(self, stage: LiveStage, command: Send) -> None:
+        try:
+            stage.strike(command)
+        except Exception as error:  # the performance goes on
+            self._say(Notice(f"{command.kind}: no sound of it: {error}"))
 
     def run(self) -> None:
         """Perform whatever comes."""
@@ -216,10 +246,10 @@ class _House:
         try:
             with config.limited(config.threads()):
                 stage = self._conducted(begin)
-            stage.after(lambda: self._say(Ended("done")))
+            stage.after(lambda: self._say(Ended("done", key=begin.key)))
         except (Exception, SystemExit) as error:
             reason = str(error) if isinstance(error, DescantError) else f"{type(error).__name__}: {error}"
-            self._say(Ended("failed", reason))
+            self._say(Ended("failed", reason, begin.key))
         finally:
             if self._stage is not None:
                 self._stage.close()
@@ -244,7 +274,7 @@ class _House:
         controls = {name: tuple(performance.source.controls) for name, performance in performances.items()}
         values = {name: dict(performance.controls) for name, performance in performances.items()}
         listens = {name: tuple(performance.source.listens) for name, performance in performances.items()}
-        self._say(Opened(stage.channels, controls, values, listens))
+        self._say(Opened(stage.channels, controls, values, listens, begin.key))
         stage.perform(conductor)
         return stage
 

@@ -19,7 +19,7 @@ from pieces.signals import Control, ControlError, DescantError, Value
 from pieces.source import nearest
 from studio import config, revise
 from studio.background import Background
-from studio.history import History
+from studio.history import History, edit_label, spelled
 from studio.jobs import Excerpt
 from studio.keeper import Keeper, Notebook, Post
 from studio.leader import Leader, Parents, Subject
@@ -235,15 +235,16 @@ class Session:
         self._seek(Loop(beats))
 
     def send(self, kind: str, data: Mapping[str, Any]) -> None:
-        """Give every part that listens to it an event, such as a note."""
-        self._send(Send(kind, data))
+        """Give every part that listens to it an event, such as a note; `SourceError` where that is none."""
+        from sonify.incoming import TimedEvent
+        from studio.prompt import heard_as
+
+        self._send(Send(*heard_as(TimedEvent(0.0, kind, data))))
 
     def awaits(self, player: bool) -> None:
         """Whether there is a player: then parts wait for notes, now and in performances to come."""
         with self._lock:
-            self._leader.awaits = player
-            if player and self.name:
-                self._send(Send("await", {}))
+            self._leader.await_player(player)
 
     def turn(self, part: str, control: str, value: Value) -> None:
         """Turn a control as a player does: heard and recorded, and no edit."""
@@ -288,7 +289,7 @@ class Session:
             declared = self._control(part, control)
             checked = declared.check(value)
             path = f"parts.{part}.controls.{control}"
-            self._edit(f"{part}.{control} = {_short(checked)}", revise.changed(self.piece, path, checked), path, "now")
+            self._edit(f"{part}.{control} = {spelled(checked)}", revise.changed(self.piece, path, checked), path, "now")
 
     def edit(self, path: str, value: Any, label: str = "") -> None:
         """Change the piece at a dotted path (None takes away what is there); a score is heard at the next beat."""
@@ -296,7 +297,7 @@ class Session:
             self._need_piece()
             raw = revise.changed(self.piece, path, value)
             data = self._checked(raw)
-            self._edit(label or _label(path, value), data, path, "beat")
+            self._edit(label or edit_label(path, value), data, path, "beat")
 
     def edit_piece(self, text: str, label: str = "edited as a file") -> None:
         """Use another text of the piece (TOML): its score is heard at the next bar, another form starts a branch."""
@@ -340,11 +341,12 @@ class Session:
                 self._leader.mix(run)
 
     def attach(self, role: str, path: Path) -> None:
-        """Keep a file with the take that is performed, or was performed last: what a camera filmed for an input."""
+        """Move a file to the take that is performed, or was performed last: what a camera filmed for an input."""
 
         def job(archive: Archive) -> None:
             if run.take.take_id is not None and not run.discarded:
                 archive.add_media(run.take.take_id, role, path)
+            path.unlink(missing_ok=True)
 
         with self._lock:
             run = self._performed()
@@ -358,7 +360,7 @@ class Session:
             if run.ended:
                 self._keeper.do(run.take.discard)
             else:
-                self._send(Stop())
+                self._leader.send(Stop())
 
     def keep_last(self, bars: int = 16) -> None:
         """Keep the last whole bars, and what has begun of the next, as a take whose parent is the one performed."""
@@ -479,19 +481,8 @@ class Session:
         while not self._closing.wait(_LOOK):
             try:
                 self.sound.look()
-                for text in self._file.look():
-                    self.edit_piece(text)
+                with self._lock:  # else another piece might be opened meanwhile
+                    for text in self._file.look():
+                        self.edit_piece(text)
             except DescantError as error:
                 self._post(Notice(f"{error}; what was there before plays on"))
-
-
-def _short(value: Value) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
-
-
-def _label(path: str, value: Any) -> str:
-    """``score.voices.tone.gain_db`` → ``tone gain_db = -3``."""
-    words = path.split(".")
-    short = " ".join(words[2:]) if words[0] in ("score", "parts") and len(words) > 2 else path
-    plain = not isinstance(value, Mapping | list) and value is not None
-    return f"{short} = {_short(value)}"[:80] if plain else f"{short} removed" if value is None else f"{short} changed"

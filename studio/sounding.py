@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import threading
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -84,7 +83,6 @@ class Sounding:
         self, link: EngineLink, timeline: Timeline, player: Player, deck: str = DECK, trim: float = 0.0
     ) -> None:
         self._link, self._timeline, self._player, self._deck, self._trim = link, timeline, player, deck, trim
-        self._lock = threading.Lock()
         self._is_loaded = False
         self._offset, self._drift = -math.inf, 0.0
         #: Real time of the next point, and its number in engine time.

@@ -180,9 +180,10 @@ class LiveStage:
     def strike(self, command: Send) -> None:
         """The direct path of a key: what it strikes sounds at once; from any thread."""
         listens = any(command.kind in p.source.listens for p in self._performances.values())
-        if self._sounding is not None and self.playhead.playing and listens and self._target is None:
+        sounding = self._sounding  # the stage's own thread may let it go meanwhile
+        if sounding is not None and self.playhead.playing and listens and self._target is None:
             try:
-                self._sounding.strike(command.kind, command.data, time.monotonic())
+                sounding.strike(command.kind, command.data, time.monotonic())
             except DescantError as error:
                 self._report(Notice(str(error)))
 

@@ -69,7 +69,6 @@ def test_its_pictures_are_of_the_frames_as_they_come(takes, home, pieces):
 
         until(moved, 60)
         assert all(picture.shape == (48, 80, 3) for picture in seen)
-        assert int(seen[0].max()) < int(seen[-1].max())
         assert not any("picture" in line for line in journal.lines)
 
 
