@@ -177,7 +177,7 @@ def find_source(name: str, base: Path | None = None) -> type[Source]:
         if entry.name == name:
             try:
                 return _checked(entry.load(), name)
-            except Exception as error:
+            except (Exception, SystemExit) as error:
                 raise SourceError(f"source {name!r} ({entry.value}) does not load: {error}") from error
     raise SourceError(f"no source {name!r}{nearest(name, source_names())}")
 

@@ -133,8 +133,8 @@ class Studio(App[None]):
                 self._open(self._wanted)
             else:
                 self.perform()
-        found = items()
-        self.call_from_thread(lambda: self.screen_stack[1].query_one(Shelf).fill(found))
+        for found in items():
+            self.call_from_thread(self.screen_stack[1].query_one(Shelf).fill, found)
 
     def open(self, name: str) -> None:
         """Open a piece; the processes take their time, so a thread does it."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -38,9 +39,20 @@ def source_list() -> list[dict[str, Any]]:
     return rows
 
 
-def source_card(name: str) -> Card:
-    """Channels, controls, events, inputs and references of one source."""
-    cls = find_source(name)
+def openable(names: Iterable[str]) -> list[tuple[str, str, str]]:
+    """Name, title and what it is of every source that can be opened as it is; one that does not load is left out."""
+    found = []
+    for name in names:
+        with suppress(DescantError):
+            cls = find_source(name)
+            if not cls.inputs:
+                found.append((name, cls.name, cls.about))
+    return found
+
+
+def source_card(name: str, base: Path | None = None) -> Card:
+    """Channels, controls, events, inputs and references of one source; `base` is as in `find_source`."""
+    cls = find_source(name, base)
     channels = [{**asdict(c), "range": list(c.range), "shape": list(c.shape)} for c in cls.channels]
     controls = [asdict(c) for c in cls.controls]
     data = {
@@ -91,9 +103,8 @@ def _seconds(piece: Piece) -> float:
     return longest_form(piece).spans[-1].seconds[1]
 
 
-def piece_card(name: str) -> Card:
+def piece_card(piece: Piece) -> Card:
     """A piece's programme note, parts, voices and knobs."""
-    piece, _ = find_piece(name)
     lines = [piece.title, "", piece.about.strip(), "", "parts"]
     lines += _table((name, part.source, _clock(part)) for name, part in piece.parts.items())
     if piece.sections:

@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 import copy
-import pickle
-import subprocess
-import sys
-import tempfile
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -18,13 +14,12 @@ from tomlkit.items import AoT
 
 from pieces.piece import Piece, PieceError, find_piece, parse_piece
 from pieces.signals import Channel, Control, DescantError, Value
-from pieces.source import BUILT_IN, Source, nearest
+from pieces.source import BUILT_IN, Source, nearest, source_names, split_source_path
+from studio.elsewhere import elsewhere
 from studio.plan import Plan, Player, check_channels, plan
 
 #: What of a piece can change without a new performance: the rest is its form.
 _LIVE = ("title", "about", "score", "picture", "master", "knobs")
-#: Seconds in which a user's own source must have told what it declares.
-_PATIENCE = 60.0
 
 
 @dataclass(frozen=True)
@@ -101,35 +96,18 @@ def planned(name: str, piece: Piece, base: Path) -> Plan:
     """
     if not foreign(piece):
         return plan(name, piece, base)
-    with tempfile.TemporaryDirectory(prefix="descant-plan-") as folder:
-        asked, answered = Path(folder) / "asked", Path(folder) / "answered"
-        asked.write_bytes(pickle.dumps((name, piece.model_dump(mode="json"), base)))
-        # A plain process, whatever it prints: multiprocessing's would first import what the studio began with.
-        code = f"import sys; sys.path = {sys.path!r}; from studio.revise import plan_there; plan_there(*sys.argv[1:])"
-        no = subprocess.DEVNULL
-        try:
-            command = [sys.executable, "-c", code, str(asked), str(answered)]
-            subprocess.run(command, timeout=_PATIENCE, check=True, stdin=no, stdout=no, stderr=no)
-        except subprocess.SubprocessError as error:
-            raise PieceError(f"{name}: its sources cannot be read: {type(error).__name__}") from error
-        found: Plan | str = pickle.loads(answered.read_bytes())
-    if isinstance(found, str):
-        raise PieceError(found)
-    return found
-
-
-def plan_there(asked: str, answered: str) -> None:
-    """The process: writes a plan whose sources stay behind, or what is wrong with the piece."""
-    name, raw, base = pickle.loads(Path(asked).read_bytes())
-    answer: Plan | str
     try:
-        found = plan(name, parse_piece(raw, name), base)
-        stand_in: Any = Source
-        players = {part: Player(p.part, stand_in, p.controls, p.inputs) for part, p in found.players.items()}
-        answer = replace(found, players=players)
+        return elsewhere(_plan_there, name, piece.model_dump(mode="json"), base)
     except DescantError as error:
-        answer = str(error)
-    Path(answered).write_bytes(pickle.dumps(answer))
+        raise PieceError(str(error) if name in str(error) else f"{name}: {error}") from error
+
+
+def _plan_there(name: str, raw: Mapping[str, Any], base: Path) -> Plan:
+    """A plan whose sources stay behind."""
+    found = plan(name, parse_piece(raw, name), base)
+    stand_in: Any = Source
+    players = {part: Player(p.part, stand_in, p.controls, p.inputs) for part, p in found.players.items()}
+    return replace(found, players=players)
 
 
 def needs_takes(name: str, piece: Piece, base: Path) -> bool:
@@ -274,5 +252,6 @@ def _says(text: str, piece: Piece, base: Path) -> bool:
 
 def read(name: str) -> tuple[Piece, Path, Path | None]:
     """The piece called `name`, the folder its paths are read against, and its file if it has one."""
-    piece, base = find_piece(name)
+    is_foreign = name not in BUILT_IN and (split_source_path(name) or name in source_names())
+    piece, base = elsewhere(find_piece, name) if is_foreign else find_piece(name)
     return piece, base, Path(name).resolve() if name.endswith(".toml") else None

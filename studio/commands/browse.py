@@ -31,6 +31,7 @@ def sources(name: str | None, as_json: bool) -> None:
 @JSON
 def pieces(name: str | None, toml: bool, as_json: bool) -> None:
     """List pieces, or show one; --toml prints it for editing."""
+    from pieces.piece import find_piece
     from studio.catalogue import piece_card, piece_list, piece_toml
 
     if not name:
@@ -41,7 +42,7 @@ def pieces(name: str | None, toml: bool, as_json: bool) -> None:
     elif toml:
         click.echo(piece_toml(name), nl=False)
     else:
-        card = piece_card(name)
+        card = piece_card(find_piece(name)[0])
         emit(card.data if as_json else card.text, as_json)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,7 @@ from studio.reports import Crashed, EngineState, Filmed, Meters, Offered, Record
 from studio.reports import History as Undoable
 from studio.screens.deeds import Deeds
 from studio.screens.desk import Desk
+from studio.screens.model import Model
 from studio.screens.playing import DEAF
 from studio.screens.shelf import Shelf
 from studio.screens.voices import Row, VoiceBox
@@ -413,11 +415,18 @@ class Compose(Deeds):
         self.query_one("#items").focus()
 
     def action_about(self) -> None:
+        if self.model is not None and self.model.name:
+            self.run_worker(self._tell_about(self.model), group="about", exclusive=True)
+
+    async def _tell_about(self, model: Model) -> None:
+        """The page of the piece as it is heard; a source of the user's takes its time to be read."""
         from studio.screens.shelf import card
 
-        name = self.model.name if self.model else ""
-        if name:
-            self.studio.tell(name, card(name))
+        name = model.name
+        try:
+            self.studio.tell(name, await asyncio.to_thread(card, name, model.piece))
+        except DescantError as error:
+            self.say(str(error))
 
     def action_larger(self) -> None:
         self.toggle_class("-large")

@@ -108,8 +108,7 @@ class Library(Deeds):
         folder: str = "",
         hush: Callable[[], None] = lambda: None,
     ) -> None:
-        super().__init__(takes, None if sound is None else Audition(sound, hush), folder)
-        self._keymap = keymap or Keymap({})
+        super().__init__(takes, None if sound is None else Audition(sound, hush), folder, keymap or Keymap({}))
         self._skip, self._more, self._reading = 0, True, False
         self._peaks: dict[Path, Peaks] = {}
         self._seen = ""
@@ -404,7 +403,7 @@ class Library(Deeds):
         shown = [a for place in wanted for a in ACTIONS if a.where == place and a.shown]
         parts, room = [], self.size.width - 2
         for action in shown:
-            sign = self._keymap.sign(action.id)
+            sign = self.keymap.sign(action.id)
             room -= len(sign) + len(action.label) + 3
             if sign and room >= -2:
                 parts.append(

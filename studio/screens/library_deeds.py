@@ -12,6 +12,7 @@ from textual.widgets import DataTable, Input
 
 from studio.audition import Audition, B
 from studio.jobs import Failed, Mix, Running
+from studio.keymap import Keymap
 from studio.screens.library_parts import Line, Notes
 from studio.takes import Takes
 from studio.widgets.soundview import SoundView
@@ -28,10 +29,10 @@ Got = TypeVar("Got")
 class Deeds(Screen[str | None]):
     """The actions of the library; what they are done to is in `studio.screens.library.Library`."""
 
-    def __init__(self, takes: Takes, audition: Audition | None, folder: str) -> None:
+    def __init__(self, takes: Takes, audition: Audition | None, folder: str, keymap: Keymap) -> None:
         super().__init__()
         self.takes, self.audition = takes, audition
-        self.folder = folder
+        self.folder, self.keymap = folder, keymap
         #: What is listed, by id, newest first.
         self.rows: dict[str, TakeRow] = {}
         #: The take that is looked at.
@@ -244,7 +245,7 @@ class Deeds(Screen[str | None]):
         async def discard() -> None:
             if await self.ask(lambda: self.takes.discard(take_id)) is not None:
                 await self.look(after)
-                sign = self._keymap.sign("undiscard") or "Undo discard"
+                sign = self.keymap.sign("undiscard") or "Undo discard"
                 self.say(f"discarded; {sign} brings it back, until you leave the library")
 
         self.run_worker(discard(), group="change", exit_on_error=False)

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 from rich.style import Style
 from rich.text import Text
@@ -16,6 +19,7 @@ from textual.widgets import Input, OptionList, Static
 from textual.widgets.option_list import Option
 
 from pieces.signals import DescantError
+from studio.elsewhere import elsewhere
 from studio.widgets.tones import tone
 
 
@@ -29,38 +33,47 @@ class Item:
     kind: str
 
 
-def items() -> list[Item]:
-    """Built-in pieces, and sources that have none of their own name."""
+def items() -> Iterator[list[Item]]:
+    """Built-in pieces, and sources that have none of their own name; then the same with what else is installed."""
     from pieces.piece import library
-    from pieces.source import find_source, source_names
+    from pieces.source import BUILT_IN, source_names
+    from studio.catalogue import openable
 
     found = []
     for name, text in sorted(library().items()):
         raw = tomllib.loads(text)
         found.append(Item(name, str(raw.get("title", name)), " ".join(str(raw.get("about", "")).split()), "piece"))
     known = {item.name for item in found}
-    for name in source_names():
-        try:
-            cls = find_source(name)
-        except DescantError:
-            continue  # an installed source that does not load is no reason to show no list
-        if name not in known and not cls.inputs:
-            found.append(Item(name, cls.name, cls.about, "source"))
-    return found
+    names = [name for name in source_names() if name not in known]
+    found += [Item(*told, "source") for told in openable(name for name in names if name in BUILT_IN)]
+    yield found
+    if foreign := [name for name in names if name not in BUILT_IN]:
+        with suppress(DescantError):  # an installed source that does not load is no reason to show no list
+            yield [*found, *(Item(*told, "source") for told in elsewhere(openable, foreign))]
 
 
-def card(name: str) -> str:
-    """All that can be said of a piece: its programme note, parts, voices, and its sources with their references."""
-    from pieces.piece import find_piece
+def card(name: str, given: Mapping[str, Any]) -> str:
+    """All that can be said of a piece: its programme note, parts, voices, and its sources with their references.
+
+    Parameters
+    ----------
+    name : str
+        What it is called.
+    given : mapping
+        The piece as plain data.
+    """
+    from pieces.piece import parse_piece
+    from pieces.source import BUILT_IN
     from studio.catalogue import piece_card, source_card
 
-    piece, _ = find_piece(name)
-    told = [piece_card(name).text]
+    piece = parse_piece(given, name)
+    base = Path(name).resolve().parent if name.endswith(".toml") else Path.cwd()
+    told = [piece_card(piece).text]
     for source in dict.fromkeys(part.source for part in piece.parts.values()):
         try:
-            told.append(source_card(source).text)
+            told.append((source_card(source) if source in BUILT_IN else elsewhere(source_card, source, base)).text)
         except DescantError as error:
-            told.append(str(error))
+            told.append(str(error) if source in str(error) else f"{source}: {error}")
     return "\n\n".join(told)
 
 

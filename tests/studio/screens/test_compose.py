@@ -356,7 +356,7 @@ def test_a_keymap_changes_keys_and_what_is_said_of_them(tmp_path):
 @pytest.mark.parametrize(
     ("given", "line"),
     [
-        ("vi '", "EDITOR = \"vi '\": cannot be read as a command (No closing quotation); the piece is in"),
+        ("vi '", 'EDITOR = "vi \'": cannot be read as a command (No closing quotation); the piece is in'),
         ("{folder}/gvim", "gvim: Exec format error: name another editor in EDITOR"),
     ],
 )
