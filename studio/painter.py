@@ -252,7 +252,10 @@ def paint(pipe: Connection) -> None:
             answer = _Answer(easel.serve(request), easel.fault, needs) if easel else _Answer()
         except Exception as error:
             answer = _Answer(error=f"picture: {error}")
-        pipe.send(answer)
+        try:
+            pipe.send(answer)
+        except OSError:
+            return  # the studio is gone, and nobody looks any more
 
 
 class _Easel:

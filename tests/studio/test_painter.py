@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import queue
 import signal
@@ -13,7 +14,7 @@ import pytest
 from pieces.piece import find_piece
 from pieces.signals import Event, FrameBlock, Frames
 from pieces.source import check_controls, find_source
-from studio.painter import Canvas, Painter, Wish, _Roll, boxes
+from studio.painter import Canvas, Painter, Wish, _Request, _Roll, boxes, paint
 from studio.pictures.draw import picture
 from studio.pictures.scene import Scene
 
@@ -51,6 +52,18 @@ def test_a_picture_is_that_of_the_view(painter, knots):
     want = picture(piece.picture.view, frames, 150.5, 64, 48, piece.picture.options)
     assert np.array_equal(shown, want)
     assert painter.lines == []
+
+
+def test_it_ends_in_silence_when_the_studio_is_gone():
+    context = multiprocessing.get_context("spawn")
+    ours, theirs = context.Pipe()
+    process = context.Process(target=paint, args=(theirs,))
+    process.start()
+    theirs.close()
+    ours.send(_Request(wish=Wish({}, 16, 16)))
+    ours.close()
+    process.join(60)
+    assert process.exitcode == 0
 
 
 def test_wishes_are_dropped_and_the_last_one_is_drawn(painter, knots):
