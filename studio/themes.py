@@ -106,6 +106,8 @@ def read_theme(path: Path) -> Look:
     DescantError
         Naming the file, the field and what is allowed.
     """
+    from pieces.source import nearest
+
     try:
         raw = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
@@ -116,10 +118,12 @@ def read_theme(path: Path) -> Look:
         raise DescantError(f"theme {path.name}: 'dark' is true or false and 'name' a text; the other themes are there")
     like = THEMES["descant-dark" if dark else "descant-light"]
     for key, value in raw.items():
-        known = key in COLOURS or key in like.variables
-        if not known or not isinstance(value, str) or not re.fullmatch(r"#[0-9A-Fa-f]{6}", value):
-            allowed = f'allowed are {", ".join(COLOURS)} and {", ".join(like.variables)} as "#rrggbb"'
-            raise DescantError(f"theme {path.name}: {key} = {value!r}: {allowed}")
+        if key not in COLOURS and key not in like.variables:
+            known = nearest(key, (*COLOURS, *like.variables))
+            raise DescantError(f"theme {path.name}: no colour {key!r}{known}; the other themes are there")
+        if not isinstance(value, str) or not re.fullmatch(r"#[0-9A-Fa-f]{6}", value):
+            allowed = 'allowed is a colour as "#rrggbb"'
+            raise DescantError(f"theme {path.name}: {key} = {value!r}: {allowed}; the other themes are there")
     merged = {**like.colours, **{k: v for k, v in raw.items() if k in COLOURS}}
     more = {**like.variables, **{k: v for k, v in raw.items() if k not in COLOURS}}
     return Look(name, dark, merged, more)

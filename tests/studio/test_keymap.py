@@ -129,7 +129,8 @@ def test_a_theme_of_ones_own(tmp_path):
     assert found[0].colours["accent"] == THEMES["descant-dark"].colours["accent"]
     assert found[0].variables["channel-1"] == "#abcdef"
     assert len(lines) == 3
-    assert any("primary = 'blue'" in line for line in lines)
+    assert any("wrong.toml: primary = 'blue': allowed is a colour as \"#rrggbb\"" in line for line in lines)
+    assert any("odd.toml: no colour 'primery'; did you mean 'primary'?" in line for line in lines)
 
 
 def test_settings_are_remembered(tmp_path):
