@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import textwrap
 
 from rich.style import Style
 from rich.text import Text
@@ -97,8 +98,8 @@ class Knob(Widget, can_focus=True):
             return
         try:
             allowed = self.declared.check(value)
-        except ControlError as error:
-            self.fail(str(error))
+        except ControlError:
+            self.fail(f"{str(value)[:20]}: {self._allowed()}")
             return
         if self.error:
             self.fail("")
@@ -140,6 +141,13 @@ class Knob(Widget, can_focus=True):
             self.typed = None
             self.refresh()
 
+    def _allowed(self) -> str:
+        """What can be typed, in a few words: the line is as narrow as the desk, and the name stands above."""
+        control = self.declared
+        assert control.range is not None  # nothing is typed where there are choices
+        whole = "whole numbers " if isinstance(control.default, int) else ""
+        return f"allowed are {whole}{control.range[0]:g} to {control.range[1]:g} {control.unit}".rstrip()
+
     def on_blur(self) -> None:
         self._end_typing()
         if self.error:
@@ -150,23 +158,26 @@ class Knob(Widget, can_focus=True):
             self.turn(FINE if event.key == "shift+right" else -FINE)
         elif event.key == "escape" and self.typed is not None:
             self._end_typing()
-        elif event.character and self._types(event.character):
-            self.typed = (self.typed or "") + event.character
-            self.refresh()
+            self.fail("")
+        elif self.check_consume_key(event.key, event.character):
+            self._type(event.character or "")
         else:
             return
         event.stop()
         event.prevent_default()
 
-    def _types(self, character: str) -> bool:
-        """Whether a character belongs to a value that is being typed, or begins one."""
-        if self.typed is None:
-            return not self.declared.choices and (character.isdigit() or character in "-")
-        return character.isdigit() or character in "+-.eE"
+    def _type(self, character: str) -> None:
+        if character.isdigit() or character in "+-.eE":
+            self.typed = (self.typed or "") + character
+            self.refresh()
+        else:
+            self.fail(f"a number, please: {self._allowed()}")
 
     def check_consume_key(self, key: str, character: str | None = None) -> bool:
-        """While a value is typed its characters are no commands; a space always is one."""
-        return bool(character) and character != " " and self._types(character or "")
+        """While a value is typed no character is a command: a slip must not throw a recording away."""
+        if not character or not character.isprintable() or self.declared.choices:
+            return False
+        return self.typed is not None or character.isdigit() or character == "-"
 
     def on_mouse_scroll_up(self, event: events.MouseScrollUp) -> None:
         event.stop()
@@ -205,8 +216,12 @@ class Knob(Widget, can_focus=True):
         return name + 1, max(width - name - 14, 4)
 
     def get_content_height(self, container: object, viewport: object, width: int) -> int:
-        """One row, two with an error."""
-        return 2 if self.error else 1
+        """One row, and those of an error."""
+        return 1 + len(self._said(width))
+
+    def _said(self, width: int) -> list[str]:
+        """What was wrong with a value, in lines."""
+        return textwrap.wrap(f"! {self.error}", max(width, 8), subsequent_indent="  ")[:3] if self.error else []
 
     def render(self) -> Text:
         """The control, and under it what was wrong with a value."""
@@ -222,8 +237,11 @@ class Knob(Widget, can_focus=True):
         text.append("●", Style(color=tone(self, "accent" if self.has_focus else "foreground")))
         text.append("─" * (width - 1 - full), Style(dim=True))
         text.append(" " + shown[:12].ljust(12), Style(underline=typing, color=tone(self, "accent") if typing else None))
-        if self.error:
-            text.append("\n" + f"! {self.error}"[: self.content_size.width], Style(color=tone(self, "error")))
+        return self._with_error(text)
+
+    def _with_error(self, text: Text) -> Text:
+        for line in self._said(self.content_size.width):
+            text.append(f"\n{line}", Style(color=tone(self, "error")))
         return text
 
     def _choice(self, start: int, width: int) -> Text:
@@ -235,8 +253,7 @@ class Knob(Widget, can_focus=True):
         for choice in choices if fits else (str(self.value),):
             chosen = Style(bold=True, color=tone(self, "background"), bgcolor=tone(self, "primary"))
             text.append(f" {choice} " if fits else f"‹ {choice} ›", chosen if choice == self.value else Style(dim=True))
-        text.append("\n" + f"! {self.error}"[: self.content_size.width] if self.error else "", tone(self, "error"))
-        return text
+        return self._with_error(text)
 
     def _value(self) -> str:
         return f"{short(float(self.value), 7)} {self.declared.unit}".rstrip()

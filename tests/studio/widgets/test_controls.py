@@ -37,13 +37,13 @@ class Frame(App[None]):
         self.heard.append(("looped", event.beats))
 
 
-def on(*widgets):
+def on(*widgets, size=(70, 12)):
     """Runs a scene with widgets on a screen."""
 
     def run(scene):
         async def whole():
             app = Frame(*widgets)
-            async with app.run_test(size=(70, 12)) as pilot:
+            async with app.run_test(size=size) as pilot:
                 widgets[0].focus()
                 await pilot.pause()
                 await scene(app, pilot)
@@ -154,10 +154,30 @@ def test_a_value_out_of_range_is_refused_in_one_line():
         await pilot.press("9", "9", "enter")
         assert not app.heard
         assert knob.size.height == 2
-        assert "rate = 99.0: allowed are numbers from 0.001 to 10 1/s" in text(knob)
+        assert "! 99.0: allowed are 0.001 to 10 1/s" in text(knob)
         await pilot.press("1", "enter")
         assert app.heard == [("rate", 1.0)]
         assert knob.error == ""
+
+
+def test_while_a_value_is_typed_no_key_is_a_command_and_what_is_allowed_is_seen_in_full():
+    knob = Knob("fit", RATE, 0.1)
+
+    @on(knob, size=(40, 10))
+    async def scene(app, pilot):
+        commands = []
+        app.bind("x,space,n", "seen")
+        app.action_seen = lambda: commands.append("one")
+        await pilot.press("n")
+        assert len(commands) == 1
+        await pilot.press("enter", "x", "space", "n", "exclamation_mark")
+        assert len(commands) == 1
+        assert "allowed are 0.001 to 10 1/s" in " ".join(text(knob).split())
+        await pilot.press("escape")
+        assert knob.size.height == 1
+        await pilot.press("x")
+        assert len(commands) == 2
+        assert not app.heard
 
 
 def test_a_knob_is_turned_by_wheel_and_drag():
