@@ -101,9 +101,14 @@ class Running:
     place : str
         The archive's path or URL.
     job : Job
+
+    Attributes
+    ----------
+    job : Job
     """
 
     def __init__(self, place: str, job: Job) -> None:
+        self.job = job
         context = multiprocessing.get_context("spawn")
         self._pipe, theirs = context.Pipe()
         # Not a daemon: rendering has processes of its own, which daemons may not have.

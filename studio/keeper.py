@@ -102,7 +102,8 @@ class Keeper:
             self._said = ""
         except ArchiveBusy as error:
             self._busy = str(error)
-            self._say(f"{error}; until then nothing is stored, and nothing is lost")
+            if not self._closing.is_set():
+                self._say(f"{error}; until then nothing is stored, and nothing is lost")
             return False
         except DescantError as error:
             self._say(str(error))

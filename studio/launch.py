@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
-from contextlib import suppress
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from threading import Timer
 from typing import TYPE_CHECKING
 
 from pieces.signals import DescantError
@@ -15,6 +17,9 @@ if TYPE_CHECKING:
     from studio.asked import Asked
     from studio.performing import Performing
     from studio.screens.model import Model
+
+#: Seconds after which a studio that is not closed yet says what it does.
+_SLOW = 3.0
 
 
 def launch(archive: str | None = None, asked: Asked | None = None) -> int:
@@ -50,11 +55,28 @@ def _play(archive: str | None, asked: Asked | None, alive: int) -> int:
 
     app = Studio(start, configuration(), perform=None if performing is None else performing.begin)
     app.run_beside(lambda leave: asyncio.get_running_loop().add_reader(alive, leave))
-    if app.model is not None:
-        with suppress(DescantError):
-            app.model.close()
-    if performing is not None:
-        performing.close()
+    with _heard(app.reports):
+        if app.model is not None:
+            with suppress(DescantError):
+                app.model.close()
+        if performing is not None:
+            performing.close()
     if app.fault:
         complain(app.fault)
     return app.return_code or 0
+
+
+@contextmanager
+def _heard(reports: deque[object]) -> Iterator[None]:
+    """What is said meanwhile is written to the terminal, in one line, since no screen is there any more to show it."""
+    from studio.messages import Notice
+
+    reports.clear()
+    slow = Timer(_SLOW, complain, ("storing what was made ...",))
+    slow.start()
+    try:
+        yield
+    finally:
+        slow.cancel()
+    if lines := dict.fromkeys(r.text for r in reports if isinstance(r, Notice)):
+        complain("; ".join(lines))

@@ -40,6 +40,8 @@ if TYPE_CHECKING:
 _LOOK = 0.05
 #: Seconds in which a performance must have ended when the studio is closed.
 _LAST = 3.0
+#: Seconds in which the stretches that somebody wanted to keep must have been made then.
+_WISHES = 60.0
 
 
 class Session:
@@ -395,15 +397,15 @@ class Session:
             self._note(name=self.name, file=self.name, base=str(base))
 
     def close(self) -> None:
-        """End the performance, the processes and the session; waits for them, a few seconds at most."""
+        """End the performance, the processes and the session; waits for them, and for stretches that are being kept."""
         self._closing.set()
         self._leader.close(_LAST)
         with self._lock:
             self._put_down()
-        self._background.close()
+        self._background.hurry()
         self.sound.close()
-        if not self._keeper.close(_LAST):
-            self._post(Notice(f"{self._keeper.place}: held by another program: what came last is not stored"))
+        self._keeper.close(_LAST)
+        self._background.close(_WISHES)  # after the keeper, which hands over what was wished last
 
     # Within
 

@@ -7,6 +7,7 @@ import os
 import pty
 import shutil
 import signal
+import sqlite3
 import struct
 import subprocess
 import sys
@@ -128,6 +129,28 @@ def test_a_session_from_its_start_to_its_end(terminal):
     tty.until(lambda: not tty.children())
     tty.run(COMMAND + " takes")
     tty.until(lambda: "knots" in tty.text() and "done" in tty.text())
+
+
+@pytest.mark.skipif(NO_TMUX, reason=REASON)
+def test_what_a_held_archive_did_not_take_is_said_when_the_studio_is_left(terminal, home):
+    tty = terminal()
+    tty.run(COMMAND)
+    tty.until(lambda: "Space  plays and holds" in tty.text() and "learning_rate" in tty.text())
+    tty.press("Space")
+    tty.until(lambda: "scratch" in tty.text())
+    holder = sqlite3.connect(home / "archive.db", isolation_level=None, timeout=20)
+    holder.execute("BEGIN IMMEDIATE")
+    tty.press("q")
+    pressed = time.monotonic()
+    tty.until(lambda: "LIVE" not in tty.text() and tty.text().rstrip().endswith("ready>"))
+    print(f"left in {time.monotonic() - pressed:.1f} s")
+    said = " ".join(tty.text().split())
+    assert "descant: storing what was made ..." in said
+    assert "descant: what came last is not stored: " in said
+    assert "another process is holding it" in said
+    assert time.monotonic() - pressed < 20  # SQLite alone would wait for half a minute
+    holder.close()
+    tty.assert_clean()
 
 
 @pytest.mark.skipif(NO_TMUX, reason=REASON)
