@@ -46,8 +46,8 @@ class Console:
 
     Attributes
     ----------
-    building : Lock
-        Held by whoever makes pyo's objects, boots a server among them.
+    building : Condition
+        Held by whoever makes pyo's objects, boots a server among them; told when there is a server to make them on.
     """
 
     def __init__(self, ring: LaneRing, tell: Tell) -> None:
@@ -61,7 +61,7 @@ class Console:
         self._gain = 1.0
         self._todo: deque[Callable[[], None]] = deque()
         self._panic, self._panic_said, self._closing = False, -math.inf, 0
-        self._taking, self.building, self._begun = threading.Lock(), threading.Lock(), threading.Event()
+        self._taking, self.building = threading.Lock(), threading.Condition()
         self._names: list[Deck] = []
         self.backend: c.Backend = "silent"
         self.alive, self.underruns = True, 0
@@ -189,13 +189,13 @@ class Console:
 
     def _load(self, deck: Deck, fade: float, tell: Tell) -> None:
         """Build a deck and let it take over; unless a newer word has come for its name, or panic."""
-        self._begun.wait()
-        if self._is_wanted(deck):
-            with self.building:
+        with self.building:
+            self.building.wait_for(lambda: self._master is not None)
+            if self._is_wanted(deck):
                 deck.graph = self._built(deck)
                 self._mixed.append(deck.graph)
                 self._mix([])
-            self._later(lambda: self._join(deck, fade, tell))
+                self._later(lambda: self._join(deck, fade, tell))
 
     def _is_wanted(self, deck: Deck) -> bool:
         return deck.said == self._said[deck.name] and deck.said >= self._panic_said
@@ -217,12 +217,13 @@ class Console:
         def hear() -> None:
             if master is self._master:  # else all was made anew meanwhile
                 gone.append(master.hear(mix))
-                self._builds.put(lambda: _dismiss(gone))
+            self._builds.put(lambda: _dismiss(gone))
 
         self._later(hear)
 
     def _let_go(self, gone: list[DeckGraph | Mixdown]) -> None:
         with self.building:
+            self.building.wait_for(lambda: self._master is not None)
             self._mixed = [graph for graph in self._mixed if graph not in gone]
             self._mix(gone)
 
@@ -239,7 +240,7 @@ class Console:
     def rebuild(self, server: Any, block: int) -> None:
         """Make everything anew on a server that has just been booted and does not run yet."""
         with self.building:
-            self._master, self.block = None, block
+            self.block = block
             master = self._master = Master(server, block, self.rate, self._gain)
             self._decks = [deck for deck in self._decks if not deck.leaving]
             for deck in self._decks:
@@ -247,7 +248,15 @@ class Console:
             self._mixed = [deck.graph for deck in self._decks if deck.graph is not None]
             master.hear(master.mix(self._mixed))
             self._name()
-        self._begun.set()
+            self.building.notify_all()
+
+    def dismantle(self) -> None:
+        """Take apart all that is on a server, which has stopped and is about to go: it would keep what it still has."""
+        with self.building:
+            _dismiss(list(self._mixed))
+            for deck in self._decks:
+                deck.graph = None
+            self._mixed, self._master = [], None
 
     def close(self) -> None:
         """Finish a recording."""

@@ -8,13 +8,15 @@ import os
 import threading
 import time
 from collections import deque
+from functools import cache
 from typing import Any
 
 from sonify.engine.commands import Back, Backend, Lost
 from sonify.engine.console import Console, Tell
 
-#: Seconds without a block after which a device is lost, and between two looks for one.
-_LOST, _LOOK = 0.5, 1.0
+#: Seconds without a block after which a device is lost, and between two looks for one; and for how long one that was
+#: there, but of no use, is left alone at most: all has to be made anew for every trial.
+_LOST, _LOOK, _REST = 0.5, 1.0, 60.0
 #: Blocks after which it is clear whether some were lost; and share of a block's time by which they must be late.
 _SEEN, _LATE = 24, 0.5
 
@@ -65,7 +67,8 @@ class Device:
         self._console, self._wanted, self._everyone = console, backend, tell
         self._last: Lost | Back | None = None
         self._ended = False
-        self._found = threading.Event()  # that what is wanted is there again
+        self._found = threading.Event()  # that what is wanted is there again, or something else is wanted
+        self._rest = _LOOK  # for how long the device is left alone if it is of no use now
         self._asked = 0.0
         self._underruns = Underruns(1.0)
         self._lost_blocks = 0
@@ -75,7 +78,7 @@ class Device:
 
     def use(self, backend: Backend) -> None:
         """Want another backend."""
-        self._wanted, self._last = backend, None
+        self._wanted, self._last, self._rest = backend, None, _LOOK
         self._found.set()
 
     def _tell(self, answer: Lost | Back) -> None:
@@ -94,6 +97,7 @@ class Device:
     def run(self) -> None:
         """Play until `end`."""
         while not self._ended:
+            self._found = threading.Event()
             wanted = self._wanted
             reason = "" if wanted == "silent" else self._play(wanted)
             if self._ended or wanted != self._wanted:
@@ -104,26 +108,23 @@ class Device:
 
     def _play(self, backend: Backend) -> str:
         """Play through a device while it is there; the reason why it is not, or not any more."""
-        reason = _missing(backend)
+        reason = _missing(backend, self._console.rate)
         if reason:
             return reason
         server = self._boot(backend)
         if server is None:
             return f"{backend} cannot be opened"
-        if server.getSamplingRate() != self._console.rate:
-            rate = server.getSamplingRate()
-            server.shutdown()
-            return f"{backend} runs at {rate:.0f} Hz, not at {self._console.rate}: let it run at that rate"
+        began = time.monotonic()
         self._begin(server, backend, alive=True)
         self._asked = time.monotonic()
         server.start()
         self._tell(Back(backend))
         while not self._ended and self._wanted == backend and time.monotonic() - self._asked < _LOST:
             time.sleep(0.05)
-        reason = f"{backend} stopped asking for sound"
-        server.stop()
-        server.shutdown()
-        return reason
+        self._finish(server)
+        if time.monotonic() - began > _REST:
+            self._rest = _LOOK
+        return f"{backend} stopped asking for sound"
 
     def _wait_in_silence(self, wanted: Backend) -> None:
         """Compute blocks in real time, for nobody, until the backend that is wanted is there or another one is."""
@@ -131,9 +132,8 @@ class Device:
         assert server is not None
         self._begin(server, "silent", alive=wanted == "silent")
         server.start()
-        self._found.clear()
         if wanted != "silent":
-            threading.Thread(target=self._look_for, args=(wanted,), daemon=True).start()
+            threading.Thread(target=self._look_for, args=(wanted, self._found), daemon=True).start()
         length = self._console.block / self._console.rate
         due = time.monotonic()
         while not self._ended and not self._found.is_set():
@@ -145,14 +145,18 @@ class Device:
             elif ahead < -1.0:  # the machine slept
                 self._lost_blocks += int(-ahead / length)
                 due = time.monotonic()
-        server.stop()
-        server.shutdown()
+        self._finish(server)
 
-    def _look_for(self, wanted: Backend) -> None:
-        while not self._ended and self._wanted == wanted and not self._found.is_set():
+    def _look_for(self, wanted: Backend, found: threading.Event) -> None:
+        """Set `found` when the device is there; when it has been there all the time, after a rest that grows."""
+        again = time.monotonic() + self._rest
+        self._rest = min(2 * self._rest, _REST)
+        while not self._ended and not found.is_set():
             time.sleep(_LOOK)
-            if not _missing(wanted):
-                self._found.set()
+            if _missing(wanted, self._console.rate):
+                again, self._rest = 0.0, _LOOK
+            elif time.monotonic() >= again:
+                found.set()
 
     def _boot(self, backend: Backend) -> Any:
         import pyo64 as pyo
@@ -185,6 +189,12 @@ class Device:
             console.start = max(console.start, passed)
         server.setCallback(self._block)
 
+    def _finish(self, server: Any) -> None:
+        """Let a server go, and nothing of it stay."""
+        server.stop()
+        self._console.dismantle()
+        server.shutdown()
+
     def _block(self) -> None:
         """Called before each block is computed."""
         self._asked = time.monotonic()
@@ -193,10 +203,10 @@ class Device:
         self._console.make()
 
 
-def _missing(backend: Backend) -> str:
+def _missing(backend: Backend, rate: int) -> str:
     """Why a backend cannot be used; nothing where it seems that it can."""
     if backend == "jack":
-        return "" if _jack_runs() else "no jack server runs"
+        return _jack_missing(rate)
     import pyo64 as pyo
 
     if pyo.pa_count_devices() < 1 or pyo.pa_get_default_output() < 0:
@@ -204,20 +214,28 @@ def _missing(backend: Backend) -> str:
     return ""
 
 
-def _jack_runs() -> bool:
-    """Whether there is a jack server, without starting one. pyo would wait for it, and keep a name taken."""
+def _jack_missing(rate: int) -> str:
+    """Why there is no jack server of this rate, without starting one. pyo would wait for it, and keep a name taken."""
     os.environ["JACK_NO_START_SERVER"] = "1"
-    found = ctypes.util.find_library("jack")
+    library, status = _jack(), ctypes.c_int()
+    client = library and library.jack_client_open(b"descant-looks", 1, ctypes.byref(status))
+    if library is None or not client:
+        return "no jack server runs"
+    runs_at = library.jack_get_sample_rate(client)
+    library.jack_client_close(client)
+    return "" if runs_at == rate else f"jack runs at {runs_at} Hz, not at {rate}: let it run at that rate"
+
+
+@cache
+def _jack() -> ctypes.CDLL | None:
+    """The library. Loaded once: to find it starts processes, and what ctypes makes of it is full of circles."""
     try:
-        library = ctypes.CDLL(found or "libjack.so.0")
+        library = ctypes.CDLL(ctypes.util.find_library("jack") or "libjack.so.0")
     except OSError:
-        return False
+        return None
     library.jack_client_open.restype = ctypes.c_void_p
     library.jack_client_open.argtypes = [ctypes.c_char_p, ctypes.c_int, ctypes.c_void_p]
+    library.jack_get_sample_rate.restype = ctypes.c_uint32
+    library.jack_get_sample_rate.argtypes = [ctypes.c_void_p]
     library.jack_client_close.argtypes = [ctypes.c_void_p]
-    status = ctypes.c_int()
-    client = library.jack_client_open(b"descant-looks", 1, ctypes.byref(status))
-    if not client:
-        return False
-    library.jack_client_close(client)
-    return True
+    return library

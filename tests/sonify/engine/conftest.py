@@ -173,7 +173,8 @@ def rig(tmp_path):
 
 @pytest.fixture
 def jackd():
-    """``jackd()`` starts a server of the test's own, with a device that is none; its name is in the environment."""
+    """``jackd(rate, ports)`` starts a server of the test's own, with a device that is none; its name is in the
+    environment, and it lets `ports` be made, two of them its own."""
     import os
     import shutil
 
@@ -185,8 +186,9 @@ def jackd():
     os.environ["JACK_DEFAULT_SERVER"], os.environ["JACK_NO_AUDIO_RESERVATION"] = name, "1"
     running: list[subprocess.Popen] = []
 
-    def start() -> subprocess.Popen:
-        words = ["jackd", "-n", name, "-r", "-d", "dummy", "-r", str(RATE), "-p", "1024", "-C", "0", "-P", "2"]
+    def start(rate: int = RATE, ports: int = 64) -> subprocess.Popen:
+        words = ["jackd", "-n", name, "-p", str(ports), "-r"]
+        words += ["-d", "dummy", "-r", str(rate), "-p", "1024", "-C", "0", "-P", "2"]
         running.append(subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL))
         return running[-1]
 

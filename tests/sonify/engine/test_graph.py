@@ -2,14 +2,18 @@
 
 import gc
 import os
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from sonify.desk import Desk, EffectLanes, GroupLanes, VoiceLanes
 from sonify.effects import EFFECTS
+from sonify.engine import commands as c
 from sonify.engine.lines import Lines
 from sonify.instruments import INSTRUMENTS
+from tests.sonify.engine.conftest import until
 
 ENDS = np.linspace(0.0, 1.0, 129)
 
@@ -21,6 +25,18 @@ def lanes(declared):
         for n, p in declared.items()
         if n != "level"
     }
+
+
+def everything():
+    """A patch of all instruments, each with some effects, in a group with all effects."""
+    chain = tuple(EffectLanes(name, lanes(effect.parameters)) for name, effect in EFFECTS.items())
+    voices = {
+        name: VoiceLanes(
+            name, {} if i.on_events else lanes(i.parameters), ENDS, taps=ENDS, effects=chain[::3], into="g"
+        )
+        for name, i in INSTRUMENTS.items()
+    }
+    return Lines(Desk(voices, {"g": GroupLanes(chain, ENDS)})).patch
 
 
 @pytest.fixture
@@ -40,14 +56,7 @@ def server():
 def test_a_graph_of_everything_goes_without_a_trace(server):
     from sonify.engine.graph import Master
 
-    chain = tuple(EffectLanes(name, lanes(effect.parameters)) for name, effect in EFFECTS.items())
-    voices = {
-        name: VoiceLanes(
-            name, {} if i.on_events else lanes(i.parameters), ENDS, taps=ENDS, effects=chain[::3], into="g"
-        )
-        for name, i in INSTRUMENTS.items()
-    }
-    patch = Lines(Desk(voices, {"g": GroupLanes(chain, ENDS)})).patch
+    patch = everything()
     master = Master(server, 1024, 48_000, 1.0)
     gc.collect()
     gc.disable()
@@ -65,3 +74,43 @@ def test_a_graph_of_everything_goes_without_a_trace(server):
         assert len(server.getStreams()) <= before + 8
     finally:
         gc.enable()
+
+
+def test_nothing_in_a_graph_calls_python_inside_a_block(server):
+    """Another thread could then take from the server's list what the block has not come to."""
+    from sonify.engine.graph import Master
+
+    master = Master(server, 1024, 48_000, 1.0)
+    graph = master.graph(lambda graph: graph.play_patch(everything(), {}))
+    master.hear(master.mix([graph]))
+    called = set()
+    sys.setprofile(lambda frame, event, _: event == "call" and called.add(frame.f_code.co_qualname))
+    try:
+        for _ in range(50):
+            server.process()
+    finally:
+        sys.setprofile(None)
+    assert called == {"Server.process"}
+    # And nothing that would, once something happens.
+    calling = {"Pattern", "CallAfter", "TrigFunc", "VarPort", "Scope", "Spectrum", "RawMidi", "OscDataReceive"}
+    playing = {type(s.getStreamObject()).__name__ for s in server.getStreams() if s.isPlaying()}
+    assert "Sig_base" in playing
+    assert not playing & {f"{name}_base" for name in calling}
+
+
+def test_an_engine_keeps_nothing_of_its_graphs_when_it_changes_the_device(rig, monkeypatch):
+    monkeypatch.setenv("JACK_DEFAULT_SERVER", "descant-none")
+    r = rig()
+    until(lambda: r.engine.state() is not None)
+    r.engine.send(c.LoadPatch("live", everything()))
+    until(lambda: "live" in r.engine.state().decks, 60.0)
+    sizes = []
+    for turn in range(6):
+        r.engine.send(c.Use("jack"))  # which is not there: silence is made anew
+        until(lambda turn=turn: sum(isinstance(a, c.Lost) for a in r.answers) == turn + 1, 30.0)
+        blocks = r.engine.state().blocks
+        until(lambda blocks=blocks: r.engine.state().blocks > blocks + 2, 30.0)
+        status = Path(f"/proc/{r.engine.pid}/status").read_text()
+        sizes.append(int(status.partition("RssAnon:")[2].split()[0]) / 1024)
+    assert "live" in r.engine.state().decks
+    assert sizes[5] - sizes[1] < 40.0  # megabytes; of one graph it has 60

@@ -149,6 +149,36 @@ def test_a_device_that_goes_leaves_silence_and_comes_back(jackd, rig):
     until(lambda: r.engine.state().alive)
 
 
+def test_a_device_of_another_rate_is_named_and_taken_when_it_has_ours(jackd, rig):
+    server = jackd(rate=44_100)
+    r = rig("jack")
+    lost = c.Lost("jack runs at 44100 Hz, not at 48000: let it run at that rate")
+    until(lambda: lost in r.answers)
+    server.kill()
+    server.wait()
+    jackd()
+    until(lambda: c.Back("jack") in r.answers, 5.0)
+    assert [a for a in r.answers if isinstance(a, c.Lost)] == [lost]
+
+
+def test_a_device_of_no_use_is_tried_more_and_more_rarely_and_another_one_soon(jackd, rig):
+    """It lets one port be made, and two are needed."""
+    server = jackd(ports=3)
+    began = time.monotonic()
+    r = rig("jack")
+    log = Path(r.engine.address) / "log"
+    until(lambda: c.Lost("jack cannot be opened") in r.answers)
+    until(lambda: log.read_text().count("Server not booted") == 4, 30.0)
+    assert time.monotonic() - began > 1 + 2 + 4
+    server.kill()
+    server.wait()
+    gone = log.read_text().count("jack server is not running")
+    until(lambda: log.read_text().count("jack server is not running") > gone)
+    jackd()
+    until(lambda: c.Back("jack") in r.answers, 5.0)  # the next trial of the other one was eight seconds away
+    until(lambda: r.engine.state().alive)
+
+
 def test_a_folder_of_files_that_cannot_be_played_is_refused_in_a_line_each(rig, tmp_path):
     r = rig()
     text = tmp_path / "a.wav"
