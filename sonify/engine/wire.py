@@ -27,7 +27,6 @@ class Wire:
         self._end = end
         self._lock = threading.Lock()
         self._waiting: deque[memoryview] = deque()
-        self._wake = threading.Condition(self._lock)
         self._flushing = False
         self._closed = False
 
