@@ -179,6 +179,19 @@ def test_a_device_of_no_use_is_tried_more_and_more_rarely_and_another_one_soon(j
     until(lambda: r.engine.state().alive)
 
 
+def test_the_last_word_about_the_device_counts_however_soon_it_comes(rig, monkeypatch):
+    monkeypatch.setenv("JACK_DEFAULT_SERVER", "descant-none")
+    r = rig()
+    until(lambda: r.engine.state() is not None)
+    for _ in range(15):
+        for backend in ("silent", "jack"):
+            lost = sum(isinstance(a, c.Lost) for a in r.answers)
+            r.engine.send(c.Use(backend))
+        until(lambda lost=lost: sum(isinstance(a, c.Lost) for a in r.answers) > lost)
+        r.engine.send(c.Use("silent"))  # while silence is made anew
+        until(lambda: r.engine.state().alive, 5.0)
+
+
 def test_a_folder_of_files_that_cannot_be_played_is_refused_in_a_line_each(rig, tmp_path):
     r = rig()
     text = tmp_path / "a.wav"
