@@ -25,6 +25,7 @@ from studio.keymap import ACTIONS, Action, read_keymap
 from studio.messages import Notice
 from studio.screens.compose import Compose
 from studio.screens.model import Model
+from studio.screens.notices import Word
 from studio.settings import change_settings, read_settings
 from studio.themes import THEMES, user_themes
 from studio.widgets.keys import bindings, changes
@@ -156,9 +157,9 @@ class Studio(App[None]):
         """The compose screen, if it is there."""
         return next((s for s in self.screen_stack if isinstance(s, Compose)), None)
 
-    def say(self, line: str) -> None:
-        """A notice, on whatever screen."""
-        self.reports.append(Notice(line))
+    def say(self, line: str, fault: bool = False) -> None:
+        """A notice, on whatever screen; a fault is said before others, and stays longer."""
+        self.reports.append(Notice(line) if fault else Word(line))
 
     async def on_event(self, event: events.Event) -> None:
         """Where keys are notes they come to the piano before any binding."""
@@ -217,6 +218,10 @@ class Studio(App[None]):
 
         self.push_screen(Reader(title, text))
 
+    def action_said(self) -> None:
+        if self.composing is not None:
+            self.tell("what was said", self.composing.notices.page())
+
     def action_palette(self) -> None:
         self.action_command_palette()
 
@@ -230,7 +235,7 @@ class Studio(App[None]):
             try:
                 self.model.panic()
             except DescantError as error:
-                self.say(str(error))
+                self.say(str(error), fault=True)
                 return
         self.say("silence")
 
@@ -238,7 +243,7 @@ class Studio(App[None]):
         known = self._themes
         self.theme = known[(known.index(self.theme) + 1) % len(known)] if self.theme in known else known[0]
         line = change_settings(self._configuration, theme=self.theme)
-        self.say(line or f"theme {self.theme}")
+        self.say(line or f"theme {self.theme}", fault=bool(line))
 
     def action_library(self) -> None:
         """Takes; what is chosen there is opened here."""

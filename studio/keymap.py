@@ -64,6 +64,7 @@ _TABLE: Mapping[str, tuple[tuple[str, str, str, str], ...]] = {
         ("panic", "Panic", "f8 exclamation_mark", "Silence at once; Escape does it too where nothing is open."),
         ("quit", "Quit", "q ctrl+q", "Leave; it asks only where something would be lost."),
         ("theme", "Next theme", "f9", "The next of the themes; it is remembered."),
+        ("said", "What was said", "f3", "The last notices, with their times."),
         ("library", "Library", "f2", "Takes: search, listen, compare, trim, export."),
     ),
     "compose": (

@@ -21,6 +21,7 @@ from studio.reports import History as Undoable
 from studio.screens.deeds import Deeds
 from studio.screens.desk import Desk
 from studio.screens.model import Model
+from studio.screens.notices import Word
 from studio.screens.playing import DEAF
 from studio.screens.shelf import Shelf
 from studio.screens.voices import Row, VoiceBox
@@ -38,8 +39,8 @@ if TYPE_CHECKING:
 
 #: Pictures a second, and how many of them pass between two drawings of the plots, and of all below a dialogue.
 FPS, PLOTS_EVERY, DIMMED_EVERY = 24, 3, 12
-#: Seconds that the plots show, and seconds that a notice stays.
-WINDOW, NOTICE_S = 20.0, 12.0
+#: Seconds that the plots show.
+WINDOW = 20.0
 
 HINT = """\
 [b $accent]$play[/]  plays and holds: the piece is ready
@@ -67,7 +68,7 @@ class Compose(Deeds):
     #plot { height: 2fr; padding: 0 1; border-top: solid $panel; }
     #plot:focus { border-top: solid $accent; }
     #notice { height: 1; padding: 0 1; color: $text-muted; }
-    #notice.-new { color: $warning; text-style: bold; }
+    #notice.-new { height: auto; max-height: 3; color: $warning; text-style: bold; }
     #keys { height: 1; padding: 0 1; background: $panel; color: $text-muted; }
     Compose.-narrow #shelf { display: none; }
     Compose.-narrow.-shelf #shelf { display: block; width: 100%; }
@@ -91,7 +92,7 @@ class Compose(Deeds):
         self._asked: object = None
         self._count = 0
         self._painter: Painter | None = None
-        self._said: list[tuple[float, str]] = []
+        self._notices: list[str] = []
         self._rates: dict[str, float] = {}
         self._status: dict[str, str] = {}
         #: The take that is recorded, when it has begun.
@@ -149,8 +150,7 @@ class Compose(Deeds):
         front = self.app.screen
         if front is self or (isinstance(front, ModalScreen) and self._count % DIMMED_EVERY == 0):
             self._show(meters)
-        if not self._said or self.memory.now() - self._said[-1][0] > NOTICE_S:
-            self.query_one("#notice").remove_class("-new")
+        self._show_notices()
 
     def _show(self, meters: Meters | None) -> None:
         if meters is not None:
@@ -176,7 +176,7 @@ class Compose(Deeds):
         elif isinstance(report, Rescored):
             await self.query_one(Desk).score(report.score, self._folded)
         elif isinstance(report, Notice):
-            self.say(report.text)
+            self.say(report.text, fault=not isinstance(report, Word))
         else:
             await self._hear_more(report)
 
@@ -185,7 +185,7 @@ class Compose(Deeds):
         if isinstance(report, EngineState):
             self.studio.sound, self.studio.underruns = report.backend, report.underruns
             if report.line:
-                self.say(report.line)
+                self.say(report.line, fault=True)
         elif isinstance(report, Undoable):
             await self._edited_elsewhere()
             self.set_status(edit=f"{self.studio.keymap.sign('undo')} undoes {report.undo}" if report.undo else "")
@@ -196,13 +196,13 @@ class Compose(Deeds):
                 sign = {"scratch": "● scratch", "kept": "● kept", "rendered": "● kept"}.get(report.state, "")
                 self.set_status(take=sign)
             if report.line:
-                self.say(report.line)
+                self.say(report.line, fault=report.state == "off")
         elif isinstance(report, Filmed):
             self._films[report.part] = report.path
         elif isinstance(report, Offered) and report.sessions:
-            self._offer(report)
+            self.offer(report.sessions[0])
         elif isinstance(report, Crashed | Ended) and (isinstance(report, Crashed) or report.status == "failed"):
-            self.say(report.reason or "the source failed")
+            self.say(report.reason or "the source failed", fault=True)
 
     async def _edited_elsewhere(self) -> None:
         """Knobs and voices as the piece has them now."""
@@ -212,22 +212,6 @@ class Compose(Deeds):
             given = parts.get(knob.part, {}).get("controls", {})
             knob.show(given.get(knob.declared.name, knob.declared.default))
         await self.query_one(Desk).score(piece.get("score", {}), self._folded)
-
-    def _offer(self, report: Offered) -> None:
-        """A session that a crash interrupted is offered back."""
-        from studio.screens.dialogs import Ask
-        from studio.screens.library_parts import when
-
-        found = report.sessions[0]
-
-        def answered(answer: str | None) -> None:
-            if answer == "y":
-                self.attempt(lambda m: m.recover(found.id))
-            elif answer == "f":
-                self.attempt(lambda m: m.forget(found.id))
-
-        question = f"A session of {found.name} was not closed ({when(found.updated)}). Go on with it?"
-        self.app.push_screen(Ask(question, (("y", "Go on"), ("f", "Forget it"), ("n", "Not now"))), answered)
 
     @property
     def _folded(self) -> bool:
@@ -293,18 +277,21 @@ class Compose(Deeds):
         parts = [f"[@click=app.do('{a.id}')][b $text]{sign}[/] {a.label}[/]" for a, sign in shown if sign]
         self.query_one("#keys", Static).update(Content.from_markup("  ".join(parts)), layout=False)
 
-    def say(self, line: str) -> None:
-        """A notice."""
-        notice, now, large = self.query_one("#notice", Static), self.memory.now(), self.has_class("-large")
-        line = " ".join(plain(line).split())
-        before = [said for said in self._said if said[1] != line and now - said[0] < NOTICE_S]
-        self._said = [*before[-2:], (now, line)]
-        notice.update("\n".join(text for _, text in reversed(self._said)) if large else line, layout=large)
-        notice.add_class("-new")
+    def say(self, line: str, fault: bool = False) -> None:
+        """A notice; a fault is said before others, and stays longer."""
+        line = self.notices.say(line, fault)
         # The library, while it lies over this screen, shows what is said too.
         front = next((s for s in reversed(self.app.screen_stack) if not s.is_modal), self)
         if front is not self and (told := getattr(front, "say", None)):
             told(line)
+
+    def _show_notices(self) -> None:
+        lines = self.notices.shown(3 if self.has_class("-large") else 1)
+        if lines != self._notices:
+            self._notices = lines
+            notice = self.query_one("#notice", Static)
+            notice.update("\n".join(lines))
+            notice.set_class(bool(lines), "-new")
 
     def _place_hint(self) -> None:
         hint, frame = self.query_one("#hint"), self.query_one("#frame").region
@@ -412,7 +399,7 @@ class Compose(Deeds):
                 self.query_one(Timeline).focus()
                 return
         self.remove_class("-noshelf")
-        self.query_one("#items").focus()
+        self.query_one("#filter").focus()
 
     def action_about(self) -> None:
         if self.model is not None and self.model.name:
@@ -439,6 +426,11 @@ class Compose(Deeds):
         else:
             self.studio.action_panic()
 
+    @on(Shelf.Left)
+    def _left(self) -> None:
+        self.remove_class("-shelf")
+        self.query_one(Timeline).focus()
+
     @on(Shelf.Chosen)
     def _chosen(self, event: Shelf.Chosen) -> None:
         self.remove_class("-shelf")
@@ -458,7 +450,7 @@ class Compose(Deeds):
 
     @on(Timeline.Sought)
     def _sought(self, event: Timeline.Sought) -> None:
-        self.attempt(lambda m: m.seek(event.beat))
+        self.seek(event.beat)
 
     @on(Timeline.Looped)
     def _looped(self, event: Timeline.Looped) -> None:

@@ -10,9 +10,11 @@ from textual.screen import Screen
 
 from pieces.signals import DescantError
 from studio.screens.model import Memory, Model
+from studio.screens.notices import Notices
 from studio.screens.playing import Playing
 
 if TYPE_CHECKING:
+    from db.work import SessionRecord
     from studio.app import Studio
 
 #: Speeds that one can choose, forwards.
@@ -25,6 +27,8 @@ class Deeds(Screen[None]):
     def __init__(self) -> None:
         super().__init__()
         self.memory = Memory()
+        #: What is said at the bottom, and what was.
+        self.notices = Notices(lambda: self.memory.now())
         self._loop_from: float | None = None
         self.playing = Playing(
             self._give,
@@ -34,7 +38,7 @@ class Deeds(Screen[None]):
 
     def _give(self, kind: str, data: Mapping[str, Any]) -> None:
         if self.model is not None and self.model.name:  # before, nobody hears it, and the player need not be told
-            self.attempt(lambda m: m.send(kind, data))
+            self.attempt(lambda m: m.send(kind, data), acts=False)
 
     @property
     def studio(self) -> Studio:
@@ -51,23 +55,25 @@ class Deeds(Screen[None]):
         """Beats a bar."""
         return int(self.model.piece.get("metre", {}).get("beats", 4)) if self.model else 4
 
-    def say(self, line: str) -> None:
-        """A notice."""
+    def say(self, line: str, fault: bool = False) -> None:
+        """A notice; a fault is said before others, and stays longer."""
         raise NotImplementedError
 
     def set_status(self, **words: str) -> None:
         """Change what stands at the top."""
         raise NotImplementedError
 
-    def attempt(self, deed: Callable[[Model], object]) -> bool:
-        """Do something with the session; what is refused becomes a notice."""
+    def attempt(self, deed: Callable[[Model], object], acts: bool = True) -> bool:
+        """Do something with the session; what is refused becomes a notice. What `acts` ends what was said before."""
         if self.model is None:
             self.say("one moment: the studio is still starting")
             return False
+        if acts:
+            self.notices.act()
         try:
             deed(self.model)
         except DescantError as error:
-            self.say(str(error))
+            self.say(str(error), fault=True)
             return False
         return True
 
@@ -108,17 +114,20 @@ class Deeds(Screen[None]):
         self.attempt(lambda m: m.stop())
 
     def action_live(self) -> None:
-        end = self.memory.position.end if self.memory.position else 0.0
-        self.attempt(lambda m: m.seek(end))
+        self.seek(self.memory.position.end if self.memory.position else 0.0)
 
     def action_start(self) -> None:
-        self.attempt(lambda m: m.seek(0.0))
+        self.seek(0.0)
+
+    def seek(self, beat: float) -> None:
+        """Put the playhead there."""
+        if self.attempt(lambda m: m.seek(beat)):
+            self.memory.seek(beat)
 
     def _scrub(self, beats: float) -> None:
         place = self.memory.position
         if place is not None:
-            to = min(max(self.memory.beat() + beats, 0.0), place.end)
-            self.attempt(lambda m: m.seek(to))
+            self.seek(min(max(self.memory.aim() + beats, 0.0), place.end))
 
     def action_scrub_back(self) -> None:
         self._scrub(-1.0)
@@ -133,12 +142,12 @@ class Deeds(Screen[None]):
         self._scrub(float(self.bar_beats))
 
     def action_loop_from(self) -> None:
-        self._loop_from = self.memory.beat()
+        self._loop_from = self.memory.aim()
         ends = self.studio.keymap.sign("loop_to") or "Loop to here"
         self.say(f"the loop begins at bar {self._loop_from / self.bar_beats + 1:.4g}; {ends} ends it")
 
     def action_loop_to(self) -> None:
-        place, to = self.memory.position, self.memory.beat()
+        place, to = self.memory.position, self.memory.aim()
         if place is None:
             return
         start = self._loop_from if self._loop_from is not None else max(to - self.bar_beats, 0.0)
@@ -180,11 +189,31 @@ class Deeds(Screen[None]):
     def action_redo(self) -> None:
         self.attempt(lambda m: m.redo())
 
+    def offer(self, found: SessionRecord) -> None:
+        """A session that a crash interrupted is offered back."""
+        from studio.screens.dialogs import Ask
+        from studio.screens.library_parts import when
+
+        def answered(answer: str | None) -> None:
+            if answer == "y":
+                self._go_on(found)
+            elif answer == "f":
+                self.attempt(lambda m: m.forget(found.id))
+
+        question = f"A session of {found.name} was not closed ({when(found.updated)}). Go on with it?"
+        self.app.push_screen(Ask(question, (("y", "Go on"), ("f", "Forget it"), ("n", "Not now"))), answered)
+
+    def _go_on(self, found: SessionRecord) -> None:
+        if self.attempt(lambda m: m.recover(found.id)) and found.take_id:
+            sign = self.studio.keymap.sign("library") or "the library"
+            self.say(f"what was recorded is take {found.take_id[:8]}, interrupted: {sign} shows it")
+
     def action_keep(self) -> None:
         self.attempt(lambda m: m.keep())
 
     def action_keep_last(self) -> None:
-        self.attempt(lambda m: m.keep_last(16))
+        if self.attempt(lambda m: m.keep_last(16)):
+            self.say("keeping the last 16 bars ...")
 
     def action_discard(self) -> None:
         from studio.screens.dialogs import Ask

@@ -17,6 +17,8 @@ from studio.messages import Ended, Made, Opened, Position, Rescored, Turned
 
 #: Ticks of a channel that the plots remember.
 REMEMBERED = 2**18
+#: Seconds in which a place that was asked for is reported.
+SOUGHT_S = 1.0
 
 
 class Model(Protocol):
@@ -193,6 +195,8 @@ class Memory:
     values: dict[tuple[str, str], Value] = field(default_factory=dict)
     score: Mapping[str, Any] = field(default_factory=dict)
     ended: Ended | None = None
+    #: The beat that was asked for last, and when; None as soon as it is reported.
+    sought: tuple[float, float] | None = None
 
     def hear(self, report: object) -> None:
         """Take a report in."""
@@ -203,6 +207,9 @@ class Memory:
                 trail.add(report.block.first_tick, report.block.arrays)
         elif isinstance(report, Position):
             self.position, self.heard_at = report, self.now()
+            near = 0.5 if self.playing else 0.05  # what sounds is a little behind
+            if self.sought is not None and abs(report.beat - self._aimed(self.sought)) < near:
+                self.sought = None
         elif isinstance(report, Turned):
             self.values[report.part, report.control] = report.value
         elif isinstance(report, Rescored):
@@ -211,7 +218,7 @@ class Memory:
             self.ended = report
 
     def _open(self, report: Opened) -> None:
-        self.opened, self.position, self.ended = report, None, None
+        self.opened, self.position, self.ended, self.sought = report, None, None, None
         self.trails = {part: Trail(channels) for part, channels in report.channels.items()}
         self.values = {(p, c): v for p, values in report.values.items() for c, v in values.items()}
 
@@ -233,6 +240,23 @@ class Memory:
             return place.beat
         passed = min(self.now() - self.heard_at, 1.0) * place.speed * place.tempo / 60
         return max(place.beat + passed, 0.0)
+
+    def seek(self, beat: float) -> None:
+        """A place was asked for."""
+        self.sought = beat, self.now()
+
+    def aim(self) -> float:
+        """The beat that the next move starts from: the one asked for last, while it is not reported; else `beat`."""
+        if self.sought is None or self.now() - self.sought[1] > SOUGHT_S:
+            return self.beat()
+        return self._aimed(self.sought)
+
+    def _aimed(self, sought: tuple[float, float]) -> float:
+        beat, at = sought
+        place = self.position
+        if place is None or not self.playing:
+            return beat
+        return max(beat + (self.now() - at) * place.speed * place.tempo / 60, 0.0)
 
     def seconds(self) -> float:
         """The time of the piece that sounds now."""

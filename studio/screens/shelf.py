@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -96,6 +96,9 @@ class Shelf(Vertical):
             super().__init__()
             self.name = name
 
+    class Left(Message):
+        """Nothing is wanted here any more."""
+
     def __init__(self, id: str | None = None) -> None:
         super().__init__(id=id)
         self.items: Sequence[Item] = ()
@@ -175,11 +178,18 @@ class Shelf(Vertical):
             self.post_message(self.Chosen(found.id))
 
     def on_key(self, event: events.Key) -> None:
-        """Down leaves the field for the list."""
+        """While one types the arrows move in the list; Escape leaves."""
         field, options = self.query_one("#filter", Input), self.query_one("#items", OptionList)
-        if event.key == "down" and field.has_focus:
-            event.stop()
-            options.focus()
-        elif event.key == "escape" and field.has_focus and field.value:
+        moves: Mapping[str, Callable[[], object]] = {
+            "up": options.action_cursor_up,
+            "down": options.action_cursor_down,
+            "pageup": options.action_page_up,
+            "pagedown": options.action_page_down,
+        }
+        if event.key == "escape":
             event.stop()
             field.value = ""
+            self.post_message(self.Left())
+        elif event.key in moves and field.has_focus:
+            event.stop()
+            moves[event.key]()

@@ -6,7 +6,7 @@ import pytest
 from textual.widgets import Input, Static
 
 from studio.keymap import ACTIONS
-from studio.messages import Rescored, Turned
+from studio.messages import Opened, Rescored, Turned
 from studio.screens.desk import Desk
 from studio.screens.help import Help, Reader
 from studio.screens.jump import Jump, reachable
@@ -224,8 +224,7 @@ def test_another_piece_is_opened_from_the_shelf(tmp_path):
     async def scene():
         async with staged(tmp_path) as stage:
             await stage.press("o")
-            await stage.until(lambda: stage.screen.focused.id == "items")
-            stage.screen.query_one("#filter").focus()
+            await stage.until(lambda: stage.screen.focused.id == "filter")
             await stage.press(*"cubic paper")
             await stage.until(lambda: stage.screen.query_one("#items").option_count == 1)
             await stage.press("enter")
@@ -238,6 +237,34 @@ def test_another_piece_is_opened_from_the_shelf(tmp_path):
             await stage.press(*["backspace"] * 11, *"nowhere.toml", "enter")
             await stage.until(lambda: "nowhere.toml: cannot be read" in stage.notice)
             assert "cubics-paper" in stage.text("#head")
+
+    play(scene)
+
+
+@pytest.mark.parametrize("size", [(160, 50), (80, 24)])
+def test_in_the_shelf_letters_are_text_and_the_arrows_choose(tmp_path, size):
+    async def scene():
+        async with staged(tmp_path, size=size) as stage:
+            field, begun = stage.screen.query_one("#filter", Input), len(stage.reports(Opened))
+            await stage.press("o")
+            await stage.until(lambda: stage.screen.focused is field)
+            await stage.press(*"no", "x", "i", "backspace", "backspace", "backspace", "backspace")
+            assert stage.app.screen is stage.screen
+            assert field.value == ""
+            options = stage.screen.query_one("#items")
+            assert options.highlighted == 0
+            await stage.press("down", "down", "down", "up")
+            assert options.highlighted == 2
+            assert stage.screen.focused is field
+            await stage.press("c", "escape")
+            await stage.until(lambda: stage.screen.focused.id == "timeline")
+            assert field.value == ""
+            assert stage.notice != "silence"
+            assert len(stage.reports(Opened)) == begun  # no new seed
+            await stage.press("o", *"canon")
+            await stage.until(lambda: options.option_count and options.get_option_at_index(0).id == "canon")
+            await stage.press("enter")
+            await stage.until(lambda: "Training canon" in stage.text("#head"))
 
     play(scene)
 
@@ -326,7 +353,7 @@ def test_broken_files_are_notices_and_the_defaults_work(tmp_path):
 
     async def scene():
         async with staged(tmp_path) as stage:
-            await stage.until(lambda: "mine.toml" in stage.notice)
+            await stage.until(lambda: "mine.toml" in stage.screen.notices.page())
             await stage.press("space")
             await stage.until(lambda: stage.memory.playing)
 

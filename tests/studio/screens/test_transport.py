@@ -6,6 +6,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
+from textual import events
 
 from pieces.piece import find_piece
 from studio.messages import Opened, Position
@@ -48,6 +49,28 @@ def test_the_playhead_goes_where_the_keys_say(quick, tmp_path):
                 await stage.press(key)
                 await stage.until(lambda s=speed: f"×{s:g}" in stage.text("#transport"))
                 assert stage.position.speed == speed
+
+    play(scene)
+
+
+def test_each_press_is_a_beat_however_fast_they_come(quick, tmp_path):
+    async def scene():
+        async with staged(tmp_path, quick, ticks=200) as stage:
+            await stage.press("end")
+            for presses, beat in ((10, 10.0), (4, 6.0)):
+                for _ in range(presses):
+                    stage.app.post_message(events.Key("left", None))  # as a terminal sends them: nobody waits
+                await stage.until(lambda b=beat: stage.position.beat == pytest.approx(b, abs=1e-3), seconds=8.0)
+            for _ in range(3):
+                stage.app.post_message(events.Key("right", None))
+            await stage.until(lambda: stage.position.beat == pytest.approx(9.0, abs=1e-3), seconds=8.0)
+            since = len(stage.reports(Position))
+            await stage.until(lambda: len(stage.reports(Position)) > since + 20)
+            assert stage.position.beat == pytest.approx(9.0, abs=1e-3)
+            stage.session.seek(3.0)  # by another way
+            await stage.until(lambda: stage.position.beat == pytest.approx(3.0, abs=1e-3))
+            await stage.press("left")
+            await stage.until(lambda: stage.position.beat == pytest.approx(2.0, abs=1e-3), seconds=8.0)
 
     play(scene)
 
