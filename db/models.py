@@ -286,6 +286,8 @@ class StudioSession(Base):
     #: Edit that is heard, and the last one that redoing leads to.
     head: Mapped[int]
     tip: Mapped[int]
+    #: What its takes come from: id, tick and relation of each; no lineage yet, so that these takes may go.
+    parents: Mapped[list[Any]]
     #: The take it records, or recorded last.
     take_id: Mapped[str | None] = mapped_column(ForeignKey("takes.id", ondelete="SET NULL"), index=True)
     #: The process that works on it, see `db.process`.

@@ -11,9 +11,9 @@ from uuid_utils import uuid7
 
 from db.database import Database
 from db.finding import iso
-from db.models import SessionEdit, StudioSession
+from db.models import SessionEdit, StudioSession, Take
 from db.process import is_gone, this_process
-from db.records import ArchiveError
+from db.records import ArchiveError, Parent
 from db.upkeep import ELSEWHERE
 from db.work import Edit, SessionRecord
 
@@ -33,7 +33,7 @@ class Sessions:
     def begin(self, new: SessionRecord, first: Edit) -> str:
         """Begin a session with the piece as it was opened; returns its id."""
         session_id, now = str(uuid7()), datetime.now(UTC)
-        values = {n: getattr(new, n) for n in ("name", "base", "file", "seed", "head", "tip", "take_id")}
+        values = {n: getattr(new, n) for n in ("name", "base", "file", "seed", "head", "tip", "take_id", "parents")}
         with self._database.write() as session:
             row = {"id": session_id, "created": now, "updated": now, "closed": False, "process": this_process()}
             session.execute(insert(StudioSession), row | values)
@@ -70,7 +70,10 @@ class Sessions:
             return [_record(row) for row in session.scalars(query) if _is_gone(row)]
 
     def take_over(self, session_id: str) -> tuple[SessionRecord, tuple[Edit, ...]]:
-        """Go on with a session in this process; returns it with all its edits, in order of number."""
+        """Go on with a session in this process; returns it with all its edits, in order of number.
+
+        Takes that it came from are named as far as they are still there.
+        """
         with self._database.write() as session:
             row = self._need(session, session_id)
             if not row.closed and not _is_gone(row) and row.process != this_process():
@@ -82,6 +85,8 @@ class Sessions:
             found = session.scalars(
                 select(SessionEdit).where(SessionEdit.session_id == session_id).order_by(SessionEdit.number)
             )
+            there = set(session.scalars(select(Take.id).where(Take.id.in_([parent[0] for parent in row.parents]))))
+            row.parents = [parent for parent in row.parents if parent[0] in there]
             return _record(row), tuple(Edit(e.number, e.parent, e.label, e.piece) for e in found)
 
     def _need(self, session: Session, session_id: str) -> StudioSession:
@@ -116,4 +121,5 @@ def _is_gone(row: StudioSession) -> bool:
 def _record(row: StudioSession) -> SessionRecord:
     names = ("name", "base", "file", "seed", "head", "tip", "take_id", "id", "closed")
     values: dict[str, Any] = {n: getattr(row, n) for n in names}
-    return SessionRecord(**values, created=iso(row.created), updated=iso(row.updated))
+    parents = tuple(Parent(*parent) for parent in row.parents)
+    return SessionRecord(**values, parents=parents, created=iso(row.created), updated=iso(row.updated))

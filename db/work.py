@@ -50,6 +50,8 @@ class SessionRecord:
         Number of the edit that is heard, and of the last one that redoing leads to.
     take_id : str or None
         The take it records, or recorded last.
+    parents : tuple
+        Takes that all of its takes come from, each with a tick or None and the relation.
     id, created, updated, closed
         Set by the archive; one that is not closed although its process is gone was interrupted.
     """
@@ -61,6 +63,7 @@ class SessionRecord:
     head: int = 0
     tip: int = 0
     take_id: str | None = None
+    parents: tuple[tuple[str, int | None, str], ...] = ()
     id: str = ""
     created: str = ""
     updated: str = ""

@@ -14,7 +14,7 @@ from typing import Any
 from pieces.piece import ALIASES, Piece, PieceError, library
 from pieces.signals import DescantError
 from pieces.source import split_source_path
-from studio import config
+from studio import config, revise
 from studio.revise import Paper
 from studio.watch import Watch
 
@@ -56,6 +56,17 @@ class PieceFile:
         else:
             text = library().get(ALIASES.get(name, name))
         return cls(base, file, Paper(text or piece.to_toml(), piece.model_dump(mode="json")))
+
+    @classmethod
+    def again(cls, name: str, first: Piece, base: Path, file: Path | None) -> PieceFile:
+        """That of a piece which was `first` when it was read; by now its file may say something else, or nothing."""
+        if file is None:
+            return cls.of(name, first, base, None)
+        try:
+            found, base, file = revise.read(str(file))
+            return cls.of(name, revise.checked(name, found.model_dump(), base), base, file)
+        except DescantError:
+            return cls.of("", first, base, None)
 
     def parse(self, name: str, text: str) -> dict[str, Any]:
         """A text of the piece as plain data, not checked.

@@ -149,7 +149,7 @@ class Session:
         from db.work import SessionRecord
 
         path = str(file.file) if file.file else None
-        record = SessionRecord(name=name, base=str(file.base), file=path, seed=seed)
+        record = SessionRecord(name=name, base=str(file.base), file=path, seed=seed, parents=parents)
         with self._lock:
             history = History.begin(piece.model_dump(mode="json"))
             subject = Subject(name, file.base, Notebook(record), parents, tuple(script))
@@ -181,13 +181,17 @@ class Session:
             record, edits = archive.sessions.take_over(session_id)
             history = History(edits, record.head, record.tip)
             base, path = Path(record.base), Path(record.file) if record.file else None
-            first = parse_piece(edits[0].piece, record.name)
+            first, piece = (parse_piece(plain, record.name) for plain in (edits[0].piece, history.piece))
+            file = PieceFile.again(record.name, first, base, path)
+            if path is not None and file.file is None:
+                self._post(Notice(f"{path}: no piece can be read there: the session goes on without it"))
             notebook = Notebook(record)
             notebook.found(edits)
             with self._lock:
-                file = PieceFile.of(record.name, first, base, path)
-                self._take_up(history, file, Subject(record.name, base, notebook), record.seed)
+                subject = Subject(record.name, base, notebook, record.parents)
+                self._take_up(history, file, subject, record.seed)
                 self._keep_edits()
+            self._leader.level(piece)
 
         self._keeper.do(job)
 
