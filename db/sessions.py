@@ -37,16 +37,15 @@ class Sessions:
         with self._database.write() as session:
             row = {"id": session_id, "created": now, "updated": now, "closed": False, "process": this_process()}
             session.execute(insert(StudioSession), row | values)
-            session.execute(insert(SessionEdit), _edit_row(session_id, first, now))
+            session.execute(insert(SessionEdit), _edit_row(session_id, first))
         return session_id
 
     def keep(self, session_id: str, edit: Edit | None, head: int, tip: int) -> None:
         """Store an edit, in place of the one of its number if there is one, and where undoing and redoing stand."""
-        now = datetime.now(UTC)
         with self._database.write() as session:
             self._change(session, session_id, head=head, tip=tip)
             if edit is not None:
-                session.merge(SessionEdit(**_edit_row(session_id, edit, now)))
+                session.merge(SessionEdit(**_edit_row(session_id, edit)))
 
     def set(self, session_id: str, **values: Any) -> None:
         """Store another ``take_id``, ``seed``, ``name`` or ``file``."""
@@ -69,6 +68,14 @@ class Sessions:
         with self._database.read() as session:
             return [_record(row) for row in session.scalars(query) if _is_gone(row)]
 
+    def earlier(self, limit: int = 200) -> list[tuple[SessionRecord, str]]:
+        """Sessions that nobody works on, and the edit at which each stands; the last one that was worked on first."""
+        stands = (SessionEdit.session_id == StudioSession.id) & (SessionEdit.number == StudioSession.head)
+        query = select(StudioSession, SessionEdit.label).join(SessionEdit, stands)
+        with self._database.read() as session:
+            rows = session.execute(query.order_by(StudioSession.updated.desc()).limit(limit)).all()
+            return [(_record(row), label) for row, label in rows if row.closed or _is_gone(row)]
+
     def take_over(self, session_id: str) -> tuple[SessionRecord, tuple[Edit, ...]]:
         """Go on with a session in this process; returns it with all its edits, in order of number.
 
@@ -87,7 +94,7 @@ class Sessions:
             )
             there = set(session.scalars(select(Take.id).where(Take.id.in_([parent[0] for parent in row.parents]))))
             row.parents = [parent for parent in row.parents if parent[0] in there]
-            return _record(row), tuple(Edit(e.number, e.parent, e.label, e.piece) for e in found)
+            return _record(row), tuple(Edit(e.number, e.parent, e.label, e.piece, iso(e.created)) for e in found)
 
     def _need(self, session: Session, session_id: str) -> StudioSession:
         row = session.get(StudioSession, session_id)
@@ -101,12 +108,12 @@ class Sessions:
         session.execute(update(StudioSession).where(StudioSession.id == session_id).values(**values))
 
 
-def _edit_row(session_id: str, edit: Edit, now: datetime) -> dict[str, Any]:
+def _edit_row(session_id: str, edit: Edit) -> dict[str, Any]:
     return {
         "session_id": session_id,
         "number": edit.number,
         "parent": edit.parent,
-        "created": now,
+        "created": datetime.fromisoformat(edit.created),
         "label": edit.label,
         "piece": dict(edit.piece),
     }

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Literal, TypeAlias
 
 from db.records import Json
@@ -24,12 +25,15 @@ class Edit:
         A few words for people.
     piece : mapping
         As `pieces.piece.parse_piece` takes it.
+    created : str
+        When it was made, ISO 8601; no part of what it is.
     """
 
     number: int
     parent: int | None
     label: str
     piece: Json
+    created: str = field(default_factory=lambda: datetime.now(UTC).isoformat(), compare=False)
 
 
 @dataclass(frozen=True, kw_only=True)

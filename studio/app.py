@@ -138,8 +138,29 @@ class Studio(App[None]):
             self.call_from_thread(self.screen_stack[1].query_one(Shelf).fill, found)
 
     def open(self, name: str) -> None:
-        """Open a piece; the processes take their time, so a thread does it."""
-        self.run_worker(lambda: self._open(name), thread=True, group="open", exclusive=True)
+        """Open a piece, after asking where something would be lost."""
+
+        def work() -> None:  # the processes take their time, so a thread does it
+            self.run_worker(lambda: self._open(name), thread=True, group="open", exclusive=True)
+
+        self.without_loss(work, "Open")
+
+    def without_loss(self, then: Callable[[], object], word: str) -> None:
+        """Do what closes the session; where edits stand in no file, `word` does it, and only after asking."""
+        from studio.screens.dialogs import Ask
+
+        lost, key = self.model.unsaved if self.model is not None else "", word[0].lower()
+        if not lost:
+            then()
+            return
+
+        def answered(answer: str | None) -> None:
+            if answer == "s" and self.composing is not None:
+                self.composing.save_as(then)
+            elif answer == key:
+                then()
+
+        self.push_screen(Ask(lost, (("s", "Save as"), (key, word), ("n", "Stay"))), answered)
 
     def _open(self, name: str) -> None:
         if self.model is None:
@@ -260,20 +281,7 @@ class Studio(App[None]):
 
     async def action_quit(self) -> None:
         """Leave; ask only where something would be lost."""
-        from studio.screens.dialogs import Ask
-
-        lost = self.model.unsaved if self.model is not None else ""
-        if not lost:
-            self.exit()
-            return
-
-        def answered(answer: str | None) -> None:
-            if answer == "s" and self.composing is not None:
-                self.composing.action_save_as()
-            elif answer == "l":
-                self.exit()
-
-        self.push_screen(Ask(lost, (("s", "Save as"), ("l", "Leave"), ("n", "Stay"))), answered)
+        self.without_loss(self.exit, "Leave")
 
     # What must not happen
 

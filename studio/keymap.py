@@ -87,6 +87,8 @@ _TABLE: Mapping[str, tuple[tuple[str, str, str, str], ...]] = {
         ("new_seed", "New seed", "n", "Begin again with another seed."),
         ("undo", "Undo", "u", "Take the last edit back; nothing is ever lost from the history."),
         ("redo", "Redo", "ctrl+r U", "Do it again."),
+        ("history", "History", "h", "All edits, also those that were undone and left; Enter goes to one."),
+        ("sessions", "Earlier sessions", "H", "Go on with a session that was closed, or interrupted."),
         ("keep", "Keep", "k", "Keep the take that is being recorded; otherwise it is scratch."),
         ("keep_last", "Keep 16 bars", "K", "Keep the last 16 bars as a take of their own."),
         ("discard", "Discard", "x", "Throw the recording away, after asking."),

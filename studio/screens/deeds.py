@@ -189,6 +189,29 @@ class Deeds(Screen[None]):
     def action_redo(self) -> None:
         self.attempt(lambda m: m.redo())
 
+    def action_history(self) -> None:
+        from studio.screens.past import Past
+
+        model = self.model
+        if model is None or not model.name:
+            self.say("no piece is open: choose one")
+            return
+
+        def jump(number: int) -> None:
+            self.attempt(lambda m: m.jump(number))
+
+        self.app.push_screen(Past(model.name, lambda: model.history, jump))
+
+    def action_sessions(self) -> None:
+        from studio.screens.past import Earlier
+
+        def answered(answer: str | None) -> None:
+            if answer:
+                self.studio.without_loss(lambda: self.attempt(lambda m: m.recover(answer)), "Open")
+
+        if self.model is not None:
+            self.app.push_screen(Earlier(self.model.place), answered)
+
     def offer(self, found: SessionRecord) -> None:
         """A session that a crash interrupted is offered back."""
         from studio.screens.dialogs import Ask
@@ -196,7 +219,7 @@ class Deeds(Screen[None]):
 
         def answered(answer: str | None) -> None:
             if answer == "y":
-                self._go_on(found)
+                self.studio.without_loss(lambda: self._go_on(found), "Open")
             elif answer == "f":
                 self.attempt(lambda m: m.forget(found.id))
 
@@ -230,6 +253,10 @@ class Deeds(Screen[None]):
         self.attempt(lambda m: edit(self.app, m.file(), self.say))
 
     def action_save_as(self) -> None:
+        self.save_as()
+
+    def save_as(self, then: Callable[[], object] = lambda: None) -> None:
+        """Ask for a file, write the piece to it, and go on."""
         from studio.screens.dialogs import Prompt
 
         def answered(answer: str | None) -> None:
@@ -237,6 +264,7 @@ class Deeds(Screen[None]):
                 path = Path(answer).expanduser()
                 if self.attempt(lambda m: m.save_as(path)):
                     self.say(f"written: {path}")
+                    then()
 
         name = f"{self.model.name.rpartition('/')[2].removesuffix('.toml')}.toml" if self.model else "piece.toml"
         self.app.push_screen(Prompt("Write the piece to", name), answered)

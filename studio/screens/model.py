@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from pieces.signals import Channel, Control, Value
 from studio.audition import Sound
+from studio.history import History
 from studio.messages import Ended, Made, Opened, Position, Rescored, Turned
 
 #: Ticks of a channel that the plots remember.
@@ -97,8 +98,18 @@ class Model(Protocol):
         """Report the sessions that were interrupted."""
         ...
 
+    @property
+    def history(self) -> History:
+        """All edits; to be read only."""
+        ...
+
     def undo(self) -> None: ...
     def redo(self) -> None: ...
+
+    def jump(self, number: int) -> None:
+        """Go to any edit of the history, also one that was left."""
+        ...
+
     def keep(self) -> None: ...
     def keep_last(self, bars: int = 16) -> None: ...
     def discard(self) -> None: ...

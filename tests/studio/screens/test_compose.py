@@ -316,8 +316,6 @@ def test_leaving_asks_only_where_something_would_be_lost(tmp_path):
             await stage.until(lambda: stage.app.screen.query(Input))
             stage.app.screen.query_one("Input").value = str(tmp_path / "mine.toml")
             await stage.press("enter")
-            await stage.until(lambda: (tmp_path / "mine.toml").exists())
-            await stage.press("q")
             await stage.until(lambda: not stage.app.is_running)
         assert "gain_db = -9.0" in (tmp_path / "mine.toml").read_text()
         async with staged(tmp_path) as stage:
