@@ -57,13 +57,15 @@ class Notices:
         word."""
         text = " ".join(plain(text).split())
         self._said.append((time.strftime("%H:%M:%S"), text))
-        # A fault takes the place of the word that is seen; one that was not seen yet waits.
-        self._lines = [
-            line for line in self._lines if line.text != text and (line.fault or (fault and line.since is None))
-        ]
+        others = [line for line in self._lines if line.text != text]
+        words = [line.text for line in others if not line.fault and fault and not self._was_read(line)]
+        self._lines = [line for line in others if line.fault] + [Line(word, False) for word in words]
         self._lines.append(Line(text, fault))
         self._lines.sort(key=lambda line: not line.fault)
         return text
+
+    def _was_read(self, line: Line) -> bool:
+        return line.since is not None and self._now() - line.since >= LEAST_S
 
     def act(self) -> None:
         """Something else is done: what was said of the last deed is no longer true."""

@@ -48,6 +48,20 @@ def test_faults_wait_for_each_other_and_words_for_them(notices, clock):
     assert all(seen.count(line) >= 10 * LEAST_S for line in order)
 
 
+def test_a_fault_puts_a_word_off_that_was_not_read_yet(notices, clock):
+    notices.say("no part listens to notes", fault=False)
+    notices.shown(1)
+    clock[0] = 0.5
+    notices.say("there is no device", fault=True)
+    assert notices.shown(1) == ["there is no device"]
+    clock[0] += LEAST_S + 0.1
+    assert notices.shown(1) == ["no part listens to notes"]
+    clock[0] += LEAST_S
+    notices.say("no camera", fault=True)
+    clock[0] += FAULT_S / 2
+    assert notices.shown(1) == ["no camera"]
+
+
 def test_the_newest_word_only_and_none_after_another_deed(notices):
     notices.say("keys are notes", fault=False)
     notices.say("keys are commands again", fault=False)

@@ -107,7 +107,7 @@ def test_a_performance_is_a_large_picture_and_keys_that_are_notes_from_the_first
             assert stage.app.is_running
             assert stage.session.name == ""
             for line in ("no camera", "no MIDI port"):
-                stage.app.say(line)
+                stage.app.say(line, fault=True)
             # Nothing hides what is missing.
             await stage.until(lambda: {"no MIDI port", "no camera"} <= {s.strip() for s in stage.notice.splitlines()})
             assert "no piece is open" not in stage.notice
@@ -140,8 +140,9 @@ def test_a_piece_that_hears_no_notes_leaves_the_keys_commands(tmp_path):
             await stage.until(lambda: stage.memory.playing)
             await stage.press("space")
             await stage.until(lambda: not stage.memory.playing)
-            await stage.press("f4", "n")
+            await stage.press("f4")
             await stage.until(lambda: "no part of this piece listens to notes" in stage.notice)
+            await stage.press("n")
             await stage.until(lambda: len(stage.reports(Opened)) == 2)
 
     play(scene)
