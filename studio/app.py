@@ -260,6 +260,12 @@ class Studio(App[None]):
                 return
         self.say("silence")
 
+    def action_suspend(self) -> None:
+        """Back to the shell, in silence: there no key ends what is heard."""
+        if self.composing is not None and self.model is not None:
+            self.composing.attempt(lambda m: m.panic())
+        self.action_suspend_process()
+
     def action_theme(self) -> None:
         known = self._themes
         self.theme = known[(known.index(self.theme) + 1) % len(known)] if self.theme in known else known[0]

@@ -62,6 +62,7 @@ _TABLE: Mapping[str, tuple[tuple[str, str, str, str], ...]] = {
         ("palette", "Commands", "ctrl+p colon", "Find any action by a few letters."),
         ("jump", "Jump", "j ctrl+o", "Letters appear on all that can be reached; press one to go there."),
         ("panic", "Panic", "f8 exclamation_mark", "Silence at once; Escape does it too where nothing is open."),
+        ("suspend", "Suspend", "ctrl+z", "Hold, and back to the shell; fg goes on."),
         ("quit", "Quit", "q ctrl+q", "Leave; it asks only where something would be lost."),
         ("theme", "Next theme", "f9", "The next of the themes; it is remembered."),
         ("said", "What was said", "f3", "The last notices, with their times."),

@@ -132,6 +132,27 @@ def test_a_session_from_its_start_to_its_end(terminal):
 
 
 @pytest.mark.skipif(NO_TMUX, reason=REASON)
+def test_it_is_suspended_in_silence_and_goes_on(terminal):
+    tty = terminal()
+    tty.run(COMMAND)
+    tty.until(lambda: "Space  plays and holds" in tty.text() and "learning_rate" in tty.text())
+    tty.press("Space")
+    tty.until(lambda: "LIVE" in tty.text())
+    for _ in range(2):
+        tty.press("C-z")
+        tty.until(lambda: "Stopped" in tty.text() and "ready>" in tty.text())
+        tty.assert_clean()
+        tty.run("clear; fg")
+        tty.until(lambda: "HOLD" in tty.text() and "learning_rate" in tty.text())
+        tty.press("Space")
+        tty.until(lambda: "LIVE" in tty.text())
+    tty.press("q")
+    tty.until(lambda: "LIVE" not in tty.text() and "ready>" in tty.text())
+    tty.assert_clean()
+    tty.until(lambda: not tty.children())
+
+
+@pytest.mark.skipif(NO_TMUX, reason=REASON)
 def test_what_a_held_archive_did_not_take_is_said_when_the_studio_is_left(terminal, home):
     tty = terminal()
     tty.run(COMMAND)
