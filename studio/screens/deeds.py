@@ -229,7 +229,7 @@ class Deeds(Screen[None]):
     def _go_on(self, found: SessionRecord) -> None:
         if self.attempt(lambda m: m.recover(found.id)) and found.take_id:
             sign = self.studio.keymap.sign("library") or "the library"
-            self.say(f"what was recorded is take {found.take_id[:8]}, interrupted: {sign} shows it")
+            self.say(f"what was recorded is take {found.take_id[:8]}: {sign} shows it")
 
     def action_keep(self) -> None:
         self.attempt(lambda m: m.keep())

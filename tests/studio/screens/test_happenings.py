@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 from textual.widgets import Static
@@ -44,6 +45,30 @@ with Archive.open(sys.argv[1]) as archive:
     session = archive.sessions.begin(record, Edit(0, None, "opened", first))
     archive.sessions.keep(session, Edit(1, 0, "louder", {**first, "title": "Louder knots"}), 1, 1)
     os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+PLAYED = """
+import os, signal, sys, threading
+from studio.messages import Opened, Position
+from studio.session import Session
+
+def main():
+    opened, far = threading.Event(), threading.Event()
+    def post(report):
+        if isinstance(report, Opened):
+            opened.set()
+        if isinstance(report, Position) and report.beat > 3:
+            far.set()
+    session = Session(post, sys.argv[1], backend=None)
+    session.open("knots")
+    assert opened.wait(60)
+    session.gain("root", -9.0)
+    session.play()
+    assert far.wait(60)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+if __name__ == "__main__":
+    main()
 """
 
 
@@ -124,5 +149,20 @@ def test_a_session_that_was_killed_is_offered_in_words(tmp_path):
             await stage.press("y")
             await stage.until(lambda: "u undoes louder" in stage.text("#head"))
             assert stage.session.piece["title"] == "Louder knots"
+
+    play(scene)
+
+
+def test_who_goes_on_is_told_where_the_recording_is(tmp_path):
+    (tmp_path / "played.py").write_text(PLAYED)
+    command = [sys.executable, tmp_path / "played.py", tmp_path / "archive.db"]
+    assert subprocess.run(command, timeout=120, env={**os.environ, "PYTHONPATH": str(Path.cwd())}).returncode == -9
+
+    async def scene() -> None:
+        async with staged(tmp_path) as stage:
+            await stage.until(lambda: isinstance(stage.app.screen, Ask))
+            await stage.press("y")
+            (played,) = [t.id for t in takes(tmp_path) if t.ticks]
+            await stage.until(lambda: f"what was recorded is take {played[:8]}: F2 shows it" in stage.notice)
 
     play(scene)

@@ -126,6 +126,12 @@ def test_a_performance_is_a_large_picture_and_keys_that_are_notes_from_the_first
             await stage.press("space")
             await stage.until(lambda: stage.memory.playing and stage.trail.end > 10)
             assert not events(stage, "await", since)  # nor is a player waited for
+            await stage.press("f")
+            await stage.until(lambda: stage.screen.has_class("-large"))
+            for line, other in (("q to p", "are commands"), ("keys are commands again", "q to p")) * 2:
+                await stage.press("f4")
+                await stage.until(lambda n=line: n in stage.notice)
+                assert other not in stage.notice  # only what holds is said
             await stage.press("f4", "ctrl+q")
             await stage.until(lambda: not stage.app.is_running)
 
