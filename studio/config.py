@@ -54,7 +54,9 @@ def limited(count: int) -> Iterator[None]:
     before = {name: os.environ.get(name) for name in names}
     os.environ.update(dict.fromkeys(names, str(count)))
     if "torch" in sys.modules:
-        sys.modules["torch"].set_num_threads(count)
+        import torch  # which waits where another thread is just loading it
+
+        torch.set_num_threads(count)
     try:
         with threadpool_limits(count):
             yield

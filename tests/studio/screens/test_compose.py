@@ -66,7 +66,7 @@ def test_a_control_is_turned_and_a_refusal_stands_under_it(tmp_path):
             await stage.until(lambda: stage.reports(Turned))
             assert stage.session.piece["parts"]["knots"]["controls"]["learning_rate"] == 0.5
             await stage.press("9", "9", "9", "9", "enter")
-            await stage.until(lambda: knob.error.startswith("9999: allowed are "))
+            await stage.until(lambda: knob.error.startswith("9999.0: allowed are "))
             await stage.step(1)
 
     play(scene)
