@@ -6,6 +6,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -36,18 +37,36 @@ def test_session_of_a_killed_process_is_offered_whole_and_only_then(archive: Arc
     try:
         assert child.stdout is not None
         session_id = child.stdout.readline().strip()
-        assert archive.sessions.interrupted() == []
+        assert archive.sessions.interrupted() == archive.sessions.earlier() == []
         with pytest.raises(ArchiveError, match=f"'cubics' is open in process {child.pid} on "):
             archive.sessions.take_over(session_id)
     finally:
         child.send_signal(signal.SIGKILL)
         child.wait()
     (offered,) = archive.sessions.interrupted()
+    assert archive.sessions.earlier() == [(offered, "louder")]
     assert (offered.id, offered.file, offered.seed) == (session_id, "/tmp/my.toml", 3)
     record, edits = archive.sessions.take_over(session_id)
     assert (record.head, record.tip) == (1, 2)
     assert edits == (FIRST, Edit(1, 0, "louder", {"title": "Two"}), Edit(2, 1, "bells", {"title": "Three"}))
-    assert archive.sessions.interrupted() == []  # it is ours now
+    made = [datetime.fromisoformat(edit.created) for edit in edits]
+    assert made == sorted(made)
+    assert timedelta() < datetime.now(UTC) - made[0] < timedelta(minutes=5)
+    assert archive.sessions.interrupted() == archive.sessions.earlier() == []  # it is ours now
+
+
+def test_sessions_that_are_closed_come_back_with_the_edit_at_which_they_stand(archive: Archive) -> None:
+    ids = [archive.sessions.begin(NEW, FIRST) for _ in range(2)]
+    archive.sessions.keep(ids[0], Edit(1, 0, "louder", {"title": "Two"}), 1, 1)
+    for session_id in ids:
+        archive.sessions.close(session_id)
+    assert [(record.id, label) for record, label in archive.sessions.earlier()] == [
+        (ids[1], "opened"),
+        (ids[0], "louder"),
+    ]
+    assert len(archive.sessions.earlier(1)) == 1
+    archive.sessions.take_over(ids[1])
+    assert [record.id for record, _ in archive.sessions.earlier()] == [ids[0]]
 
 
 def test_closed_session_is_not_offered(archive: Archive) -> None:
