@@ -96,7 +96,7 @@ class Deeds(Screen[None]):
 
     def _is_free(self, key: str) -> bool:
         """Whether a key is no note and no slip: what ends this, and what one holds Control for."""
-        named = any(key in self.studio.keymap.keys(action) for action in ("panic", "piano", "help"))
+        named = any(key in self.studio.keymap.keys(action) for action in ("panic", "piano", "help", "said"))
         return named or key.startswith("ctrl+")
 
     # The transport, the take, the piece

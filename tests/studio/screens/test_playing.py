@@ -16,6 +16,7 @@ from studio.asked import Asked
 from studio.messages import Made, Opened
 from studio.performing import Performing
 from studio.screens.compose import Compose
+from studio.screens.help import Reader
 from studio.session import Session
 from tests.studio.screens.stage import Stage, given, play, staged
 from tests.studio.test_session import Said
@@ -132,7 +133,11 @@ def test_a_performance_is_a_large_picture_and_keys_that_are_notes_from_the_first
                 await stage.press("f4")
                 await stage.until(lambda n=line: n in stage.notice)
                 assert other not in stage.notice  # only what holds is said
-            await stage.press("f4", "ctrl+q")
+            await stage.press("f4", "f3")
+            await stage.until(lambda: isinstance(stage.app.screen, Reader))
+            await stage.press("escape")
+            await stage.until(lambda: stage.app.screen is stage.screen)
+            await stage.press("ctrl+q")
             await stage.until(lambda: not stage.app.is_running)
 
     play(scene)
