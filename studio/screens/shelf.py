@@ -127,6 +127,7 @@ class Shelf(Vertical):
     def _list(self, wanted: str) -> None:
         words = wanted.lower().split()
         shown = [i for i in self.items if all(w in f"{i.name} {i.title} {i.about}".lower() for w in words)]
+        shown.sort(key=lambda i: words != [] and -i.name.startswith(words[0]) - (words[0] in i.name))
         options = self.query_one("#items", OptionList)
         before = options.highlighted
         options.clear_options()
@@ -134,7 +135,8 @@ class Shelf(Vertical):
         names = [item.name for item in shown]
         if names:
             is_new = self._open in names and self._pointed != self._open
-            options.highlighted = names.index(self._open) if is_new else min(before or 0, len(names) - 1)
+            at = 0 if words else min(before or 0, len(names) - 1)
+            options.highlighted = names.index(self._open) if is_new else at
             self._pointed = self._open if is_new else self._pointed
         else:
             self._tell(None)

@@ -261,8 +261,10 @@ def test_in_the_shelf_letters_are_text_and_the_arrows_choose(tmp_path, size):
             assert field.value == ""
             assert stage.notice != "silence"
             assert len(stage.reports(Opened)) == begun  # no new seed
-            await stage.press("o", *"canon")
-            await stage.until(lambda: options.option_count and options.get_option_at_index(0).id == "canon")
+            await stage.press("o", *"ca")  # which stands in the words about others
+            await stage.until(lambda: [options.get_option_at_index(i).id for i in (0, 1)] == ["canon", "castro"])
+            assert options.option_count > 3
+            assert options.highlighted == 0
             await stage.press("enter")
             await stage.until(lambda: "Training canon" in stage.text("#head"))
 
