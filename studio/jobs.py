@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import shutil
+import signal
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
@@ -159,6 +160,7 @@ def _body(place: str, job: Job, pipe: Connection) -> None:
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, 1)
     os.dup2(nowhere, 2)
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where a shell began all this in the background
     Thread(target=_listen, args=(pipe,), daemon=True).start()
     last: list[tuple[str, int]] = []
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -76,34 +77,36 @@ class Places:
 
     def __init__(self, keeper: Keeper, programme: str) -> None:
         self._keeper, self._programme = keeper, programme
-        self._id: str | None = None
-        self._position = 0.0
+        self._shown: _Shown | None = None
         self._lock = threading.Lock()
-        self._waits = False
 
     def begin(self, item: int, label: str, position: float, take: Callable[[], str | None] = lambda: None) -> None:
         """An item begins; `take` gives the take that is played or recorded, when it is asked in the keeper's thread."""
+        shown = self._shown = _Shown(position)
 
         def job(archive: Archive) -> None:
-            self._id = archive.showings.begin(self._programme, item, label, position, take())
+            shown.id = archive.showings.begin(self._programme, item, label, position, take())
 
         self._keeper.do(job)
 
     def at(self, position: float) -> None:
-        """It has come so far. Where the archive is slow the newest place alone is written."""
+        """It has come so far. Where the archive is slow the newest place of an item alone is written."""
+        shown = self._shown
+        if shown is None:
+            return
         with self._lock:
-            self._position, waits, self._waits = position, self._waits, True
+            shown.position, waits, shown.waits = position, shown.waits, True
         if not waits:
-            self._keeper.do(self._save)
+            self._keeper.do(lambda archive: self._save(archive, shown))
 
     def end(self, position: float, outcome: Outcome, reason: str = "") -> None:
         """The item is over."""
         self.at(position)
+        shown, self._shown = self._shown, None
 
         def job(archive: Archive) -> None:
-            if self._id is not None:
-                archive.showings.end(self._id, outcome, reason)
-            self._id = None
+            if shown is not None and shown.id is not None:
+                archive.showings.end(shown.id, outcome, reason)
 
         self._keeper.do(job)
 
@@ -119,12 +122,21 @@ class Places:
 
         self._keeper.do(job)
 
-    def _save(self, archive: Archive) -> None:
+    def _save(self, archive: Archive, shown: _Shown) -> None:
         while True:
-            position = self._position
-            if self._id is not None:
-                archive.showings.at(self._id, position)
+            position = shown.position
+            if shown.id is not None:
+                archive.showings.at(shown.id, position)
             with self._lock:  # not before it is written: where the archive is busy this is tried again
-                self._waits = position != self._position
-            if not self._waits:
+                shown.waits = position != shown.position
+            if not shown.waits:
                 return
+
+
+@dataclass
+class _Shown:
+    """An item that is shown: how far it has come, its row as soon as there is one, and whether its place waits."""
+
+    position: float
+    id: str | None = None
+    waits: bool = False

@@ -107,6 +107,7 @@ def test_who_asked_for_the_sound_is_killed_or_interrupted(tmp_path, sent, everyo
     code = f"""
         from tests.sonify.test_render_processes import *
         if __name__ == "__main__":
+            signal.signal(signal.SIGINT, signal.default_int_handler)  # whoever runs this test may ignore it
             render(choir(), 900.0, Master(), Path({str(tmp_path)!r}), processes=2)
     """
     script = tmp_path.parent / f"{tmp_path.name}.py"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import threading
 import time
 from pathlib import Path
 
@@ -47,6 +48,28 @@ def test_while_the_archive_is_held_one_place_waits_which_is_the_newest(tmp_path:
     with Archive.open(tmp_path / "a.db") as archive:
         (showing,) = archive.showings.list()
         assert showing.position == pytest.approx(position)
+
+
+def test_a_place_that_waits_is_that_of_its_item(tmp_path: Path) -> None:
+    """Though the next one has begun by the time at which it is written."""
+    keeper, held = Keeper(str(tmp_path / "a.db"), lambda report: None), threading.Event()
+    places = Places(keeper, "evening")
+    places.begin(0, "Strata", 0.0)
+
+    def hold(archive: Archive) -> None:
+        assert held.wait(30)
+
+    keeper.do(hold)
+    places.at(7.0)
+    places.end(8.0, "done")
+    places.begin(1, "Canon", 0.0)
+    places.at(1.5)
+    places.end(2.5, "stopped")
+    held.set()
+    assert keeper.close(20.0)
+    with Archive.open(tmp_path / "a.db") as archive:
+        found = [(s.item, s.position, s.outcome) for s in archive.showings.list()]
+    assert found == [(1, 2.5, "stopped"), (0, 8.0, "done")]
 
 
 def test_where_there_is_no_room_for_an_engine_it_is_shown_in_silence(
