@@ -115,7 +115,11 @@ def _restore(state: list[Any]) -> None:
 
 
 def _wait(child: int) -> int:
-    """Wait for the child: signals go on to it, and where it is stopped we stop too, so that the shell is back."""
+    """Wait for the child: signals go on to it, and where it is stopped we stop too, so that the shell is back.
+
+    The shell lets both go on, as one job. Told twice the child would take the terminal twice: two threads that read it,
+    one of which can hold up the end for ever.
+    """
 
     def forward(number: int, frame: FrameType | None) -> None:
         with suppress(ProcessLookupError):
@@ -129,7 +133,6 @@ def _wait(child: int) -> int:
             if not os.WIFSTOPPED(status):
                 return status
             os.kill(os.getpid(), signal.SIGSTOP)
-            os.kill(child, signal.SIGCONT)
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

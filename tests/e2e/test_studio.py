@@ -153,6 +153,39 @@ def test_it_is_suspended_in_silence_and_goes_on(terminal):
 
 
 @pytest.mark.skipif(NO_TMUX, reason=REASON)
+def test_it_goes_on_once_for_each_time_that_it_is_called_back(terminal, tmp_path):
+    program = tmp_path / "counts.py"
+    program.write_text(COUNTS)
+    tty = terminal()
+    tty.run(f"{sys.executable} {program}")
+    for n in range(1, 5):
+        tty.until(lambda: "Stopped" in tty.text() and "ready>" in tty.text())
+        tty.run("clear; fg")
+        tty.until(lambda n=n: f"called back {n} times" in tty.text())
+    tty.until(lambda: "ready>" in tty.text())
+    # what a parent may have sent late is counted in the next round, so the last line is sure of the first three
+    assert "told to go on 4 times" in tty.text()
+
+
+COUNTS = """
+import os
+import signal
+from studio.terminal import supervised
+
+told = []
+
+def body(alive):
+    signal.signal(signal.SIGCONT, lambda *_: told.append(1))
+    for n in range(1, 5):
+        os.kill(os.getpid(), signal.SIGSTOP)
+        print(f"called back {n} times, told to go on {len(told)} times", flush=True)
+    return 0
+
+supervised(body)
+"""
+
+
+@pytest.mark.skipif(NO_TMUX, reason=REASON)
 def test_what_a_held_archive_did_not_take_is_said_when_the_studio_is_left(terminal, home):
     tty = terminal()
     tty.run(COMMAND)
