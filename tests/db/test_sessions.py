@@ -14,7 +14,7 @@ from db.archive import Archive, ArchiveError
 from db.records import ArchiveBusy
 from db.work import Edit, SessionRecord
 
-NEW = SessionRecord(name="cubics", base="/tmp", file=None, seed=3)
+NEW = SessionRecord(name="cubics", base="/a folder", file=None, seed=3)
 FIRST = Edit(0, None, "opened", {"title": "One"})
 
 CHILD = """
@@ -22,7 +22,7 @@ import sys, time
 from db.archive import Archive
 from db.work import Edit, SessionRecord
 archive = Archive.open(sys.argv[1])
-new = SessionRecord(name="cubics", base="/tmp", file="/tmp/my.toml", seed=3)
+new = SessionRecord(name="cubics", base="/a folder", file="/a folder/my.toml", seed=3)
 session = archive.sessions.begin(new, Edit(0, None, "opened", {"title": "One"}))
 archive.sessions.keep(session, Edit(1, 0, "louder", {"title": "Two"}), 1, 1)
 archive.sessions.keep(session, Edit(2, 1, "bells", {"title": "Three"}), 2, 2)
@@ -45,7 +45,7 @@ def test_session_of_a_killed_process_is_offered_whole_and_only_then(archive: Arc
         child.wait()
     (offered,) = archive.sessions.interrupted()
     assert archive.sessions.earlier() == [(offered, "louder")]
-    assert (offered.id, offered.file, offered.seed) == (session_id, "/tmp/my.toml", 3)
+    assert (offered.id, offered.file, offered.seed) == (session_id, "/a folder/my.toml", 3)
     record, edits = archive.sessions.take_over(session_id)
     assert (record.head, record.tip) == (1, 2)
     assert edits == (FIRST, Edit(1, 0, "louder", {"title": "Two"}), Edit(2, 1, "bells", {"title": "Three"}))

@@ -30,7 +30,7 @@ def having(*programs: str) -> Callable[[str], str | None]:
         ({"EDITOR": "vi", "DISPLAY": ":0"}, ("vi", "xterm"), ("xterm", "-e", "vi", str(PATH)), False),
         ({"EDITOR": "vi", "DISPLAY": ":0"}, ("vi",), ("vi", str(PATH)), True),
         (
-            {"EDITOR": "vi", "TMUX": "/tmp/x,1,0", "DISPLAY": ":0"},
+            {"EDITOR": "vi", "TMUX": "socket,1,0", "DISPLAY": ":0"},
             ("vi", "tmux", "xterm"),
             ("tmux", "split-window", "-h", "vi '/a folder/my.toml'"),
             False,
