@@ -60,7 +60,6 @@ def _sessions() -> None:
         sa.Column("seed", sa.BigInteger(), nullable=False),
         sa.Column("head", sa.BigInteger(), nullable=False),
         sa.Column("tip", sa.BigInteger(), nullable=False),
-        sa.Column("parents", sa.JSON(), nullable=False),
         sa.Column("take_id", sa.String(length=36), nullable=True),
         sa.Column("process", sa.JSON(), nullable=False),
         sa.ForeignKeyConstraint(["take_id"], ["takes.id"], name="fk_sessions_take_id", ondelete="SET NULL"),

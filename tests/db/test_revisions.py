@@ -1,4 +1,4 @@
-"""An archive of the first release, with takes in it, becomes one of this release and loses nothing."""
+"""An archive of an earlier revision, with takes in it, becomes one of this release and loses nothing."""
 
 from __future__ import annotations
 
@@ -12,8 +12,11 @@ from alembic import command
 
 from db.archive import Archive, ArchiveError, NewTake
 from db.database import Database, alembic_config
+from db.migrations import REVISIONS
+from db.work import Edit, SessionRecord
 from pieces.signals import Channel, Event, FrameBlock
 
+NEWEST = REVISIONS[-1]
 CHANNELS = [Channel("x", "A scalar."), Channel("w", "An array.", shape=(5,))]
 
 
@@ -51,9 +54,9 @@ def first_release(tmp_path: Path) -> Path:
 
 
 def test_upgraded_archive_keeps_everything_and_takes_labels(first_release: Path) -> None:
-    with pytest.raises(ArchiveError, match=r"revision 0001, this Descant needs 0002.*descant archive upgrade"):
+    with pytest.raises(ArchiveError, match=rf"revision 0001, this Descant needs {NEWEST}.*descant archive upgrade"):
         Archive.open(first_release)
-    assert Archive.upgrade(first_release) == "0002"
+    assert Archive.upgrade(first_release) == NEWEST
     with Archive.open(first_release, create=False) as archive:
         assert archive.check().clean
         child, parent = archive.takes()
@@ -64,7 +67,23 @@ def test_upgraded_archive_keeps_everything_and_takes_labels(first_release: Path)
         archive.labels.rename(child.id, "First light")
         assert [t.id for t in archive.takes(text="light")] == [child.id]
         assert archive.sessions.interrupted() == []
-    assert Archive.upgrade(first_release) == "0002"
+    assert Archive.upgrade(first_release) == NEWEST
+
+
+def test_a_session_of_revision_0002_goes_on(tmp_path: Path) -> None:
+    with Archive.open(tmp_path / "a.db") as archive:
+        edit = Edit(0, None, "opened", {"title": "One"})
+        session = archive.sessions.begin(SessionRecord(name="p", base=str(tmp_path), file=None, seed=3), edit)
+    database = Database(tmp_path / "a.db")
+    with database.write() as connected:
+        command.downgrade(alembic_config(connected.connection()), "0002")
+    with database.read() as connected:
+        columns = set(connected.connection().exec_driver_sql("SELECT * FROM sessions").keys())
+    assert "file" in columns and "parents" not in columns
+    assert Archive.upgrade(tmp_path / "a.db") == NEWEST
+    with Archive.open(tmp_path / "a.db") as archive:
+        record, edits = archive.sessions.take_over(session)
+        assert (record.name, record.seed, record.parents, edits) == ("p", 3, (), (edit,))
 
 
 def test_command_upgrades(first_release: Path, descant) -> None:  # type: ignore[no-untyped-def]
