@@ -6,7 +6,15 @@ import sys
 from collections.abc import Callable, Iterator
 
 from studio.console import table
-from tests.benchmarks import bench_archive, bench_audience, bench_command, bench_engine, bench_screen, bench_sound
+from tests.benchmarks import (
+    bench_archive,
+    bench_audience,
+    bench_command,
+    bench_engine,
+    bench_screen,
+    bench_session,
+    bench_sound,
+)
 from tests.benchmarks.measure import Row, machine
 
 SUITES: dict[str, Callable[[], Iterator[Row]]] = {
@@ -16,6 +24,7 @@ SUITES: dict[str, Callable[[], Iterator[Row]]] = {
     "archive": bench_archive.rows,
     "audience": bench_audience.rows,
     "screen": bench_screen.rows,
+    "session": bench_session.rows,
 }
 
 

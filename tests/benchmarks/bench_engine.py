@@ -54,7 +54,7 @@ def rows() -> Iterator[Row]:
             with _load(load):
                 yield from _underruns(monitor, Path(folder), beside, SECONDS if load else SECONDS / 6)
                 yield _latency(monitor, beside)
-        yield _restart()
+        yield _restart(Path(folder))
         with _load(True):
             yield _order(Path(folder))
 
@@ -191,15 +191,8 @@ def _engine() -> Iterator[tuple[object, Piece]]:
 
 
 def _underruns(monitor: Path, folder: Path, beside: str, seconds: float) -> Iterator[Row]:
-    from sonify.engine.commands import LoadFile
-    from sonify.wav import StereoWav
-
-    tone = folder / "sine.wav"
-    wave = 0.25 * np.sin(2 * np.pi * SINE / RATE * np.arange(int((seconds + 10) * RATE)))
-    with StereoWav(tone, RATE, len(wave)) as file:
-        file.write(np.stack([wave, wave], axis=1).astype(np.float32))
     with _engine() as (engine, piece):
-        engine.send(LoadFile("sine", tone))  # type: ignore[attr-defined]
+        _play_tone(engine, folder, seconds + 10)
         time.sleep(1.0)
         before = engine.state()  # type: ignore[attr-defined]
         words = [str(monitor), str(seconds), "descant:output_1", str(SINE)]
@@ -219,6 +212,17 @@ def _underruns(monitor: Path, folder: Path, beside: str, seconds: float) -> Iter
     )  # fmt: skip
     counted = after.underruns - before.underruns
     yield Row(f"the engine's own count, {beside}", counted, "", f"{lost}", counted == lost, f"late {after.late}")
+
+
+def _play_tone(engine, folder: Path, seconds: float) -> None:  # type: ignore[no-untyped-def]
+    from sonify.engine.commands import LoadFile
+    from sonify.wav import StereoWav
+
+    tone = folder / "sine.wav"
+    wave = 0.25 * np.sin(2 * np.pi * SINE / RATE * np.arange(int(seconds * RATE)))
+    with StereoWav(tone, RATE, len(wave)) as file:
+        file.write(np.stack([wave, wave], axis=1).astype(np.float32))
+    engine.send(LoadFile("sine", tone))
 
 
 def _latency(monitor: Path, beside: str) -> Row:
@@ -278,16 +282,22 @@ def _order(folder: Path) -> Row:
     return Row(f"notes lost or out of order, of {NOTES}", wrong, "", "0", wrong == 0)
 
 
-def _restart() -> Row:
-    """From a kill to the next block of sound."""
+def _sounds_after(seconds: float, state) -> bool:  # type: ignore[no-untyped-def]
+    there = state is not None and state.seconds >= seconds and {"live", "sine"} <= set(state.decks)
+    return there and max(state.peak) > 0.1
+
+
+def _restart(folder: Path) -> Row:
+    """From a kill until the decks are there and the tone on one of them is heard."""
     took = []
     with _engine() as (engine, _):
+        _play_tone(engine, folder, 60.0)
         for _ in range(5):
             time.sleep(1.0)
             pid, before = engine.pid, engine.state()  # type: ignore[attr-defined]
             killed = time.monotonic()
             os.kill(pid, signal.SIGKILL)
-            while (now := engine.state()) is None or now.seconds < before.seconds + 0.2 or "live" not in now.decks:  # type: ignore[attr-defined]
+            while not _sounds_after(before.seconds + 0.2, engine.state()):  # type: ignore[attr-defined]
                 time.sleep(0.005)
             took.append(time.monotonic() - killed)
     median = float(np.median(took))

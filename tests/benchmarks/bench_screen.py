@@ -1,4 +1,4 @@
-"""The studio's screen in a terminal of its own, with a real session that trains digits: pictures, CPU, lateness."""
+"""The studio's screen in a terminal of its own, while a session trains digits and sounds: pictures, CPU, lateness."""
 
 from __future__ import annotations
 
@@ -59,6 +59,7 @@ Bare().run()
 """
 OURS = f"""
 import os, time
+import studio.cli
 from studio import launch
 from studio.app import Studio
 class Told(Studio):
@@ -170,7 +171,7 @@ def measured() -> None:
         def on_ready(self) -> None:
             self.measuring = asyncio.create_task(measure(self))
 
-    app = Measured(lambda post: Session(post, None), configuration(), "digits")
+    app = Measured(lambda post: Session(post, "silent"), configuration(), "digits")
     app.run()
     if app.model is not None:
         app.model.close()

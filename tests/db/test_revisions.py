@@ -79,7 +79,8 @@ def test_a_session_of_revision_0002_goes_on(tmp_path: Path) -> None:
         command.downgrade(alembic_config(connected.connection()), "0002")
     with database.read() as connected:
         columns = set(connected.connection().exec_driver_sql("SELECT * FROM sessions").keys())
-    assert "file" in columns and "parents" not in columns
+    assert "file" in columns
+    assert "parents" not in columns
     assert Archive.upgrade(tmp_path / "a.db") == NEWEST
     with Archive.open(tmp_path / "a.db") as archive:
         record, edits = archive.sessions.take_over(session)
