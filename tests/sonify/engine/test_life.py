@@ -16,6 +16,7 @@ from sonify.engine.client import Engine
 from sonify.engine.ring import LaneRing, RingError
 from sonify.wav import StereoWav
 from tests.sonify.engine.conftest import RATE, hum, until
+from tests.sonify.engine.test_graph import everything
 
 ROOT = Path(__file__).parents[3]
 
@@ -183,13 +184,16 @@ def test_the_last_word_about_the_device_counts_however_soon_it_comes(rig, monkey
     monkeypatch.setenv("JACK_DEFAULT_SERVER", "descant-none")
     r = rig()
     until(lambda: r.engine.state() is not None)
-    for _ in range(15):
+    r.engine.send(c.LoadPatch("live", everything()))  # what silence is made anew with takes its time
+    until(lambda: "live" in r.engine.state().decks, 60.0)
+    for _ in range(4):
         for backend in ("silent", "jack"):
             lost = sum(isinstance(a, c.Lost) for a in r.answers)
             r.engine.send(c.Use(backend))
         until(lambda lost=lost: sum(isinstance(a, c.Lost) for a in r.answers) > lost)
         r.engine.send(c.Use("silent"))  # while silence is made anew
-        until(lambda: r.engine.state().alive, 5.0)
+        before = r.engine.state().blocks
+        until(lambda before=before: (s := r.engine.state()) and s.blocks > before + 5 and s.alive, 5.0)
 
 
 def test_a_folder_of_files_that_cannot_be_played_is_refused_in_a_line_each(rig, tmp_path):

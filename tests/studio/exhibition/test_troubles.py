@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
+import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
@@ -11,9 +14,11 @@ import pytest
 
 from db.archive import Archive
 from studio.exhibition.journal import Places
-from studio.exhibition.opening import exhibition
 from studio.keeper import Job, Keeper
 from tests.studio.exhibition.hall import programme, until
+from tests.studio.exhibition.test_showing import shown
+
+ROOT = Path(__file__).parents[3]
 
 
 class Counted(Keeper):
@@ -72,10 +77,43 @@ def test_a_place_that_waits_is_that_of_its_item(tmp_path: Path) -> None:
     assert found == [(1, 2.5, "stopped"), (0, 8.0, "done")]
 
 
+#: Where memory is shared nothing more can be made: for this process and its children only.
+FULL = 'mount -t tmpfs -o nr_inodes=1 tmpfs /dev/shm && exec "$@"'
+SHOWN = """
+import sys
+from pathlib import Path
+from tests.studio.exhibition.hall import until
+from tests.studio.exhibition.test_showing import playing
+
+if __name__ == "__main__":
+    pictures = []
+    with playing(Path(sys.argv[1]), Path(sys.argv[2]), pictures=True) as (showing, journal):
+
+        def over():
+            picture = showing.draw(80, 48)
+            if picture is not None and not any((picture == other).all() for other in pictures):
+                pictures.append(picture)
+            return showing.over.is_set()
+
+        until(over, 60)
+    print(len(pictures), *journal.lines, sep="\\n")
+"""
+
+
 def test_where_there_is_no_room_for_an_engine_it_is_shown_in_silence(
-    takes: dict[str, str], home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    takes: dict[str, str], home: Path, tmp_path: Path
 ) -> None:
+    full = ["unshare", "--mount", "--map-root-user", "sh", "-c", FULL, "sh"]
+    if subprocess.run([*full, "true"], capture_output=True, check=False).returncode:
+        pytest.skip("here nobody may mount a small disk")
+    (tmp_path / "shown.py").write_text(SHOWN)
     path = programme(tmp_path / "p.toml", [{"take": takes["low"]}])
-    monkeypatch.setattr("sonify.engine.client._place", lambda: path)  # no folder: an OSError, as on a full disk
-    with exhibition(path, str(home / "archive.db"), backend="silent", pictures=False) as (_, journal):
-        assert [line for line in journal.lines if line.startswith("no sound: ")], journal.lines
+    words = [*full, sys.executable, str(tmp_path / "shown.py"), str(path), str(home)]
+    child = subprocess.run(
+        words, capture_output=True, text=True, check=False, env={**os.environ, "PYTHONPATH": str(ROOT)}
+    )
+    assert child.returncode == 0, child.stderr
+    pictures, *lines = child.stdout.splitlines()
+    assert [line for line in lines if line.startswith("no sound: ") and "No space left" in line], lines
+    assert int(pictures) > 5
+    assert [(s.item, s.outcome) for s in shown(home)] == [(0, "done")]

@@ -181,7 +181,7 @@ def test_the_last_bars_are_kept_as_a_take(quick, tmp_path):
 
 
 async def silenced(stage: Stage, *keys: str) -> None:
-    """Play until it is heard, and panic."""
+    """Play until it is heard, and press what must end that."""
     if not stage.memory.playing:
         stage.session.play()
     await stage.until(lambda: stage.memory.playing and stage.peak() > 0.001)
@@ -206,5 +206,16 @@ def test_panic_is_silence_wherever_one_is(quick, tmp_path):
             await stage.press("enter")
             await silenced(stage, "exclamation_mark", "f8")
             assert stage.screen.focused.value.endswith("!")
+
+    play(scene)
+
+
+def test_it_is_suspended_in_silence(quick, tmp_path):
+    """At the shell no key would end what rings on. Without a terminal nothing is stopped, so it can be listened to."""
+
+    async def scene():
+        async with staged(tmp_path, quick, backend="silent") as stage:
+            for _ in range(2):
+                await silenced(stage, "ctrl+z")
 
     play(scene)
