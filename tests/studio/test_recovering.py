@@ -10,14 +10,17 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+import soundfile
 
 from db.archive import Archive
 from pieces.piece import parse_piece
+from sonify.engine.commands import Backend, Record
 from studio.compose import compose
-from studio.messages import Notice, Opened
+from studio.messages import Notice, Opened, Position
 from studio.plan import plan
-from studio.reports import Recording
+from studio.reports import Meters, Recording
 from studio.session import Session
+from tests.studio.test_live_loudness import answered
 from tests.studio.test_session import GAIN, PIECE, Said, archived
 
 
@@ -60,34 +63,46 @@ def stored(home: Path, edits: int) -> str:
         return str(database.execute("SELECT id FROM sessions").fetchone()[0])
 
 
-def recovered(session_id: str) -> tuple[Session, Said]:
+def recovered(session_id: str, backend: Backend | None = None) -> tuple[Session, Said]:
     said = Said()
-    session = Session(said, backend=None)
+    session = Session(said, backend=backend)
     session.recover(session_id)
     said.wait(Opened)
     return session, said
 
 
-def composed(home: Path, path: Path) -> str:
+def composed(home: Path, path: Path, text: str = PIECE, bars: int = 8) -> str:
     """A take of the piece, but a short one; its sound is known."""
-    piece = parse_piece(tomllib.loads(PIECE.replace("bars = 1000", "bars = 8")), "quick")
+    piece = parse_piece(tomllib.loads(text.replace("bars = 1000", f"bars = {bars}")), "quick")
     with Archive.open(home / "archive.db") as archive:
         return compose(archive, plan(str(path), piece, path.parent), 1)
 
 
 def test_what_is_performed_of_a_derived_piece_is_still_the_takes_child_and_as_loud_as_it(
-    interrupted: Session, said: Said, home: Path, path: Path
+    interrupted: Session, said: Said, home: Path, path: Path, tmp_path: Path
 ) -> None:
-    take = composed(home, path)
+    import pyloudnorm
+
+    soft = PIECE.replace("-6.0", "-24.0")  # far from what is guessed of a piece that nobody has heard
+    take = composed(home, path, soft, bars=30)
     interrupted.open_take(take)
     said.wait(Opened)
     interrupted.edit("title", "Another")
-    session, heard = recovered(stored(home, 2))
-    until(lambda: session._leader._trims)
+    session, heard = recovered(stored(home, 2), "silent")
+    heard.wait(Meters)
+    answered(session, heard)
     session.play()
     heard.wait(Recording, lambda r: r.state == "scratch")
-    child, _ = archived(session, home)
+    heard.wait(Position, lambda p: p.mode == "live" and p.seconds > 2.0)
+    session.sound.send(Record(tmp_path / "heard.wav"))
+    heard.wait(Position, lambda p: p.seconds > 6.0)
+    session.sound.send(Record(None))
+    heard.wait(Position, lambda p: p.seconds > 7.0)
+    child, parent = archived(session, home)
     assert child.parents == ((take, None, "derived"),)
+    sound, rate = soundfile.read(tmp_path / "heard.wav")
+    assert parent.render is not None
+    assert pyloudnorm.Meter(rate).integrated_loudness(sound) == pytest.approx(parent.render["loudness"], abs=2.0)
 
 
 def test_a_session_whose_take_is_gone_records_without_it(
