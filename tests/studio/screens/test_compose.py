@@ -346,14 +346,15 @@ def test_themes_go_round_and_are_remembered(tmp_path):
     play(scene)
 
 
-def test_broken_files_are_notices_and_the_defaults_work(tmp_path):
+def test_where_files_are_broken_the_defaults_work(tmp_path):
     (tmp_path / "keymap.toml").write_text("play = ")
     (tmp_path / "themes").mkdir()
     (tmp_path / "themes" / "mine.toml").write_text("primary = 3")
 
     async def scene():
         async with staged(tmp_path) as stage:
-            await stage.until(lambda: "mine.toml" in stage.screen.notices.page())
+            assert stage.app.theme == "descant-dark"
+            assert "mine" not in stage.app.available_themes
             await stage.press("space")
             await stage.until(lambda: stage.memory.playing)
 
