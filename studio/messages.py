@@ -36,7 +36,7 @@ class Begin:
     until_s : float or None
         The same in seconds of the performance, whatever its tempi and wherever its sections end; in place of `until`.
     key : str
-        By which the performance is known to those that branch from it.
+        By which every `Opened` and `Ended` of the performance is known, and it to those that branch from it.
     recalls : tuple of (str, mapping) or None
         Key of the performance that it comes from, and part → ticks in which all is the same: those need not be made
         again, if that was the one before.
@@ -228,8 +228,8 @@ class Notice:
 class Ended:
     """The performance is over: by itself or at a wish (``done``), or because a source failed, with the reason.
 
-    There is one for each `Begin`, with its `key`; and one more for a performance that was over, if the performer dies
-    then: what was made cannot be played again.
+    There is one for each `Begin`, with its `key`; and one more for a performance that was over, if the performer dies,
+    or its replay fails, then: what was made cannot be played again.
     """
 
     status: Literal["done", "failed"]

@@ -141,7 +141,7 @@ class _Process:
             except (EOFError, OSError):
                 break
             if isinstance(report, Ended):
-                with self._lock:
+                with self._lock, contextlib.suppress(ValueError):  # a replay that fails is a second end
                     self._due.remove(report.key)
             if not self._closed:
                 self._tell(report)

@@ -77,8 +77,11 @@ def supervised(body: Callable[[int], int]) -> tuple[int, str]:
     alive, held = os.pipe()
     child = os.fork()
     if child == 0:
-        os.close(held)
-        os._exit(_run(body, alive, state))
+        try:
+            os.close(held)
+            os._exit(_run(body, alive, state))
+        finally:  # whatever went wrong, what follows is the parent's
+            os._exit(1)
     os.close(alive)
     status = _wait(child)
     os.close(held)

@@ -403,3 +403,15 @@ def test_what_is_answered_when_a_branch_is_there_is_done(monkeypatch):
     commands.put(Stop())
     thread.join(10)
     assert not thread.is_alive()
+
+
+def test_a_replay_that_fails_is_a_second_end_and_the_next_performance_is_heard(stage):
+    stage.begin(piece([{"name": "one", "bars": 0.5}], master={"tail": 0.1}))
+    assert stage.ended() == Ended("done")
+    process = stage.performer.pid
+    stage.send(Seek("nowhere"))
+    stage.until(lambda: len(stage.of(Ended)) == 2)
+    assert stage.of(Ended)[1].status == "failed"
+    stage.begin(piece())
+    stage.until(lambda: stage.ticks() > 5)
+    assert stage.performer.pid == process
