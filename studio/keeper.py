@@ -172,11 +172,24 @@ class LiveTake:
         return {key: self._files[key] for key in plan.takes}
 
     def begin(self, archive: Archive, channels: Mapping[str, Sequence[Channel]]) -> None:
-        """Commit its row."""
+        """Commit its row. Where that is refused for good it ends, and nothing more is recorded."""
+        from db.records import ArchiveBusy
+
+        if self._begun or self._refused:
+            return
+        try:
+            self._begin(archive, channels)
+        except ArchiveBusy:
+            raise
+        except Exception:
+            self._refuse()
+            raise
+        self._begun = True
+        self._post(Recording(self.take_id, "kept" if self._retention == "kept" else "scratch"))
+
+    def _begin(self, archive: Archive, channels: Mapping[str, Sequence[Channel]]) -> None:
         from studio.compose import begin, keep_inputs
 
-        if self._begun:
-            return
         plan = self._prepared(archive)
         if self._recorder is None:
             self._recorder = begin(archive, plan, self._files, self._seed, self._origin(), self._retention)
@@ -185,8 +198,14 @@ class LiveTake:
         for part, declared in channels.items():
             self._recorder.channels(declared, part)
         self._told(archive, self._recorder.take_id)
-        self._begun = True
-        self._post(Recording(self.take_id, "kept" if self._retention == "kept" else "scratch"))
+
+    def _refuse(self) -> None:
+        """End, now or when the archive can be written; until then it takes nothing more."""
+        from db.records import ArchiveError
+
+        self._refused = True
+        with suppress(ArchiveError):
+            self.interrupt()
 
     def _prepared(self, archive: Archive) -> Plan:
         from studio.compose import material
@@ -218,9 +237,7 @@ class LiveTake:
         except ArchiveBusy:
             raise
         except ArchiveError as error:
-            self._refused = True
-            with suppress(ArchiveError):
-                self.interrupt()
+            self._refuse()
             raise ArchiveError(f"{error}; what follows of this take is not recorded") from error
 
     def flush(self) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pieces.piece import Piece
-from pieces.signals import Channel, DescantError, FrameBlock
+from pieces.signals import Channel, FrameBlock
 from studio import revise
 from studio.keeper import Keeper, LiveTake
 from studio.messages import Ended
@@ -108,21 +108,13 @@ class Recording:
             self._keeper.do(lambda archive: self.run.take.interrupt())
             self._note("the archive cannot be written: what follows is not recorded")
             return
-        from db.records import ArchiveBusy
-
         self._queued += 1
         take, number, first = self.run.take, self._queued, self._queued == 1
 
         def job(archive: Archive) -> None:
             self._done = number
-            try:
-                if first:
-                    take.begin(archive, self.channels)
-                take.append(part, block)
-            except ArchiveBusy:
-                raise  # it is tried again
-            except DescantError:
-                self._is_over = True
-                raise
+            if first:
+                take.begin(archive, self.channels)
+            take.append(part, block)
 
         self._keeper.do(job)

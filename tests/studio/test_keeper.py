@@ -255,3 +255,22 @@ def test_closing_waits_for_a_held_archive_as_long_as_it_says_and_says_what_is_lo
     holder.execute("ROLLBACK")
     holder.close()
     keeper._thread.join(10.0)
+
+
+def test_a_take_that_is_refused_when_its_row_is_there_is_never_done(
+    keeper: Keeper, planned: Plan, said: list[object], tmp_path: Path
+) -> None:
+    def told(archive: Archive, take_id: str) -> None:
+        archive.labels.rename("gone", "x")
+
+    take = LiveTake(lambda: planned, 7, lambda: Origin(), said.append, told)
+    channels = {part: player.source.channels for part, player in planned.players.items()}
+    keeper.do(lambda archive: take.begin(archive, channels))
+    (part, block), *_ = performed(planned, 7)
+    keeper.do(lambda archive: take.append(part, block))
+    keeper.do(lambda archive: take.finish(2.0))
+    assert keeper.close(20.0)
+    assert notices(said) == ["no take 'gone': descant takes lists them"]
+    with Archive.open(tmp_path / "a.db") as archive:
+        (row,) = archive.takes()
+        assert (row.id, row.status, row.ticks) == (take.take_id, "interrupted", 0)

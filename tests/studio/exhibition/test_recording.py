@@ -16,7 +16,11 @@ import tomlkit
 
 from db.archive import Archive, TakeRecord
 from pieces.piece import parse_piece
+from pieces.signals import Channel, FrameBlock
 from studio.compose import compose
+from studio.exhibition.recording import Recording
+from studio.keeper import Keeper
+from studio.messages import Ended
 from studio.plan import plan
 from studio.replay import verify
 from tests.studio.exhibition.hall import TONES, level, programme, recorded, tone, until
@@ -183,3 +187,25 @@ def test_what_takes_too_long_to_come_back_begins_anew(takes, home, pieces, monke
         assert showing.position < 1.0
         (said,) = [line for line in journal.lines if "begins anew" in line]
         assert "did not come to 3 s within 1 s" in said
+
+
+def test_a_take_of_which_a_block_is_refused_ends_though_the_archive_was_held_then(tmp_path):
+    said: list[object] = []
+    keeper = Keeper(f"sqlite:///{tmp_path / 'archive.db'}?timeout=0.05", said.append)
+    piece = parse_piece(tone("high"), "high")
+    recording = Recording(keeper, "high", piece, tmp_path, 1, "Shown.", said.append)
+    recording.channels = {"cubics": (Channel("loss", "Noise."),)}
+    blocks = [FrameBlock(first, {"loss": np.zeros(10, "float32")}) for first in (0, 10, 50)]
+    recording.begin()
+    recording.hear("cubics", blocks[0])
+    until(lambda: recording.take_id is not None and any("is recorded as take" in str(line) for line in said))
+    with closing(sqlite3.connect(tmp_path / "archive.db", isolation_level=None)) as holder:
+        holder.execute("BEGIN IMMEDIATE")
+        recording.hear("cubics", blocks[1])
+        recording.hear("cubics", blocks[2])  # it does not follow
+        until(lambda: any("what follows of this take is not recorded" in str(line) for line in said))
+        recording.end(Ended("done"))
+    assert keeper.close(20.0)
+    with Archive.open(tmp_path / "archive.db") as archive:
+        (row,) = archive.takes()
+        assert (row.id, row.status, row.ticks) == (recording.take_id, "interrupted", 20)
