@@ -18,13 +18,21 @@ Answer = TypeVar("Answer")
 _PATIENCE = 60.0
 
 
-def elsewhere(ask: Callable[Given, Answer], *given: Given.args, **named: Given.kwargs) -> Answer:
+def elsewhere(what: str, ask: Callable[Given, Answer], /, *given: Given.args, **named: Given.kwargs) -> Answer:
     """What a function of a module gives in a process of its own; blocks until it is known.
+
+    Parameters
+    ----------
+    what : str
+        Name of what is asked about.
+    ask : callable
+    *given, **named
+        What it is called with.
 
     Raises
     ------
     DescantError
-        What that raised, as one line, or that it took more than a minute.
+        What that raised, or that it took more than a minute, as one line in which that name stands.
     """
     with tempfile.TemporaryDirectory(prefix="descant-ask-") as folder:
         asked, answered = Path(folder) / "asked", Path(folder) / "answered"
@@ -36,10 +44,10 @@ def elsewhere(ask: Callable[Given, Answer], *given: Given.args, **named: Given.k
             command = [sys.executable, "-c", code, str(asked), str(answered)]
             subprocess.run(command, timeout=_PATIENCE, check=True, stdin=no, stdout=no, stderr=no)
             found, line = pickle.loads(answered.read_bytes())
-        except (subprocess.SubprocessError, OSError) as error:
-            raise DescantError(f"its sources cannot be read: {type(error).__name__}") from error
+        except Exception as error:  # what is answered may be of a module that only that process knows
+            raise DescantError(f"{what}: its sources cannot be read: {type(error).__name__}") from error
     if line:
-        raise DescantError(line)
+        raise DescantError(line if what in line else f"{what}: {line}")
     answer: Answer = found
     return answer
 

@@ -96,10 +96,7 @@ def planned(name: str, piece: Piece, base: Path) -> Plan:
     """
     if not foreign(piece):
         return plan(name, piece, base)
-    try:
-        return elsewhere(_plan_there, name, piece.model_dump(mode="json"), base)
-    except DescantError as error:
-        raise PieceError(str(error) if name in str(error) else f"{name}: {error}") from error
+    return elsewhere(name, _plan_there, name, piece.model_dump(mode="json"), base)
 
 
 def _plan_there(name: str, raw: Mapping[str, Any], base: Path) -> Plan:
@@ -253,5 +250,5 @@ def _says(text: str, piece: Piece, base: Path) -> bool:
 def read(name: str) -> tuple[Piece, Path, Path | None]:
     """The piece called `name`, the folder its paths are read against, and its file if it has one."""
     is_foreign = name not in BUILT_IN and (split_source_path(name) or name in source_names())
-    piece, base = elsewhere(find_piece, name) if is_foreign else find_piece(name)
+    piece, base = elsewhere(name, find_piece, name) if is_foreign else find_piece(name)
     return piece, base, Path(name).resolve() if name.endswith(".toml") else None

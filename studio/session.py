@@ -86,6 +86,11 @@ class Session:
         return self._keeper.place
 
     @property
+    def base(self) -> Path:
+        """Folder that the piece's relative paths are read against."""
+        return self._file.base
+
+    @property
     def piece(self) -> Mapping[str, Any]:
         """The piece as plain data, with all edits."""
         return self._history.piece
@@ -175,7 +180,7 @@ class Session:
         self._keeper.prune()
 
     def recover(self, session_id: str) -> None:
-        """Go on with an interrupted session: its piece, its edits, and where undoing stood."""
+        """Go on with a session that was closed, or interrupted: its piece, its edits, and where undoing stood."""
 
         def job(archive: Archive) -> None:
             record, edits = archive.sessions.take_over(session_id)
@@ -401,7 +406,8 @@ class Session:
             self._note(name=self.name, file=self.name, base=str(base))
 
     def close(self) -> None:
-        """End the performance, the processes and the session; waits for them, and for stretches that are being kept."""
+        """End the performance, the processes and the session; waits for them, and up to a minute for stretches that are
+        being kept."""
         self._closing.set()
         self._leader.close(_LAST)
         with self._lock:

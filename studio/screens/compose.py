@@ -92,7 +92,7 @@ class Compose(Deeds):
         self._asked: object = None
         self._count = 0
         self._painter: Painter | None = None
-        self._notices: list[str] = []
+        self._shown_lines: list[str] = []
         self._rates: dict[str, float] = {}
         self._status: dict[str, str] = {}
         #: The take that is recorded, when it has begun.
@@ -287,8 +287,8 @@ class Compose(Deeds):
 
     def _show_notices(self) -> None:
         lines = self.notices.shown(3 if self.has_class("-large") else 1)
-        if lines != self._notices:
-            self._notices = lines
+        if lines != self._shown_lines:
+            self._shown_lines = lines
             notice = self.query_one("#notice", Static)
             notice.update("\n".join(lines))
             notice.set_class(bool(lines), "-new")
@@ -411,7 +411,7 @@ class Compose(Deeds):
 
         name = model.name
         try:
-            self.studio.tell(name, await asyncio.to_thread(card, name, model.piece))
+            self.studio.tell(name, await asyncio.to_thread(card, name, model.piece, model.base))
         except DescantError as error:
             self.say(str(error))
 

@@ -39,6 +39,11 @@ class Model(Protocol):
         ...
 
     @property
+    def base(self) -> Path:
+        """Folder that the piece's relative paths are read against."""
+        ...
+
+    @property
     def place(self) -> str:
         """The archive's path or URL: where takes are written, and read."""
         ...
@@ -87,7 +92,7 @@ class Model(Protocol):
         ...
 
     def recover(self, session_id: str) -> None:
-        """Go on with a session that was interrupted."""
+        """Go on with a session that was closed, or interrupted."""
         ...
 
     def forget(self, session_id: str) -> None:
@@ -131,7 +136,7 @@ class Model(Protocol):
         ...
 
     def close(self) -> None:
-        """End the processes; waits for them, a second or two."""
+        """End the processes; waits for them, and up to a minute for stretches that are being kept."""
         ...
 
 

@@ -49,10 +49,10 @@ def items() -> Iterator[list[Item]]:
     yield found
     if foreign := [name for name in names if name not in BUILT_IN]:
         with suppress(DescantError):  # an installed source that does not load is no reason to show no list
-            yield [*found, *(Item(*told, "source") for told in elsewhere(openable, foreign))]
+            yield [*found, *(Item(*told, "source") for told in elsewhere("what is installed", openable, foreign))]
 
 
-def card(name: str, given: Mapping[str, Any]) -> str:
+def card(name: str, given: Mapping[str, Any], base: Path) -> str:
     """All that can be said of a piece: its programme note, parts, voices, and its sources with their references.
 
     Parameters
@@ -61,19 +61,22 @@ def card(name: str, given: Mapping[str, Any]) -> str:
         What it is called.
     given : mapping
         The piece as plain data.
+    base : Path
+        Folder that its relative paths are read against.
     """
     from pieces.piece import parse_piece
     from pieces.source import BUILT_IN
     from studio.catalogue import piece_card, source_card
 
     piece = parse_piece(given, name)
-    base = Path(name).resolve().parent if name.endswith(".toml") else Path.cwd()
     told = [piece_card(piece).text]
     for source in dict.fromkeys(part.source for part in piece.parts.values()):
         try:
-            told.append((source_card(source) if source in BUILT_IN else elsewhere(source_card, source, base)).text)
+            is_ours = source in BUILT_IN
+            found = source_card(source) if is_ours else elsewhere(source, source_card, source, base)
+            told.append(found.text)
         except DescantError as error:
-            told.append(str(error) if source in str(error) else f"{source}: {error}")
+            told.append(str(error))
     return "\n\n".join(told)
 
 
@@ -127,7 +130,8 @@ class Shelf(Vertical):
     def _list(self, wanted: str) -> None:
         words = wanted.lower().split()
         shown = [i for i in self.items if all(w in f"{i.name} {i.title} {i.about}".lower() for w in words)]
-        shown.sort(key=lambda i: words != [] and -i.name.startswith(words[0]) - (words[0] in i.name))
+        if words:
+            shown.sort(key=lambda i: (not i.name.startswith(words[0]), words[0] not in i.name))
         options = self.query_one("#items", OptionList)
         before = options.highlighted
         options.clear_options()

@@ -127,7 +127,7 @@ def test_a_foreign_source_that_cannot_be_read_is_one_line(tmp_path: Path) -> Non
     (tmp_path / "bad.py").write_text("print('noise')\nraise ValueError('no colours')\n")
     score = {"voices": {"a": {"instrument": "glide"}}}
     raw = {"title": "m", "parts": {"m": {"source": "bad.py", "rate": 20, "ticks": 9}}, "score": score}
-    with pytest.raises(PieceError, match="no colours") as error:
+    with pytest.raises(DescantError, match=r"mine: .*no colours") as error:
         planned("mine", checked("mine", raw, tmp_path), tmp_path)
     assert "\n" not in str(error.value)
 

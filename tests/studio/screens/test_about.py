@@ -109,3 +109,16 @@ def test_installed_sources_stand_on_the_shelf_and_are_not_read_here(own, monkeyp
     assert [item.name for item in second if item not in first] == ["own"]
     assert second[-1].about == "Knots of one's own."
     assert os.getpid() not in readers(own)
+
+
+def test_what_is_told_of_a_source_is_read_where_its_session_began(own, tmp_path, monkeypatch):
+    monkeypatch.chdir(own.parent)
+
+    async def scene():
+        async with staged(tmp_path, "knots") as stage:
+            monkeypatch.chdir(tmp_path)
+            stage.session.edit("parts.knots.source", "own.py")
+            assert stage.session.base == own.parent
+            assert "A book on knots" in await told(stage)
+
+    play(scene)
