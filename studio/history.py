@@ -78,6 +78,14 @@ class History:
         following = self._next()
         return None if following is None else self._edits[following].label
 
+    @property
+    def way(self) -> tuple[int, ...]:
+        """Numbers of the edits that undoing and redoing lead through, the last one first; the rest were left."""
+        way = [self.tip]
+        while (parent := self._edits[way[-1]].parent) is not None:
+            way.append(parent)
+        return tuple(way)
+
     def edit(self, label: str, piece: Mapping[str, Any], knob: str | None = None) -> Edit | None:
         """Go on from here with a changed piece.
 
@@ -125,7 +133,7 @@ class History:
         """Go to any edit, also one that was left; redoing then leads on along its newest edits."""
         if not 0 <= number < len(self._edits):
             raise HistoryError(f"no edit {number}: there are 0 to {len(self._edits) - 1}")
-        if number not in self._way():
+        if number not in self.way:
             self.tip = number
             while (newest := self._newest(self.tip)) is not None:
                 self.tip = newest
@@ -138,15 +146,8 @@ class History:
     def _newest(self, number: int) -> int | None:
         return max((e.number for e in self._edits if e.parent == number), default=None)
 
-    def _way(self) -> list[int]:
-        """From the last edit that redoing leads to, back to the first."""
-        way = [self.tip]
-        while (parent := self._edits[way[-1]].parent) is not None:
-            way.append(parent)
-        return way
-
     def _next(self) -> int | None:
-        way = self._way()
+        way = self.way
         at = way.index(self.head)
         return way[at - 1] if at else None
 

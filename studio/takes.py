@@ -13,9 +13,12 @@ from pieces.signals import DescantError
 if TYPE_CHECKING:
     from db.archive import Archive, Family, TakeRecord, TakeRow
     from db.records import Retention, Status
+    from db.work import SessionRecord
 
 #: Takes that a page has.
 PAGE = 60
+#: Seconds for which a list that somebody waits for may wait for an archive that is held.
+_TRY = 2.0
 
 
 @dataclass(frozen=True)
@@ -185,6 +188,14 @@ class Takes:
                 self._archive = None
             self._closed = True
         return said
+
+
+def earlier(place: str) -> list[tuple[SessionRecord, str]]:
+    """Sessions of an archive that can be gone on with, and the edit at which each stands; see `db.sessions`."""
+    from db.archive import Archive
+
+    with Archive.open(place, create=False, patience=_TRY) as archive:
+        return archive.sessions.earlier()
 
 
 def _given(wanted: Filter) -> dict[str, object]:

@@ -20,6 +20,7 @@ from studio.history import History
 from studio.screens.dialogs import Dialogue
 from studio.screens.library_parts import when
 from studio.screens.words import told
+from studio.takes import earlier
 from studio.widgets.plain import plain
 from studio.widgets.tones import tone
 
@@ -85,17 +86,19 @@ class Past(ModalScreen[None]):
     def _look(self) -> None:
         """Show the edits, if they have changed."""
         history, options = self._history(), self.query_one("#edits", OptionList)
-        edits, head = history.edits, history.head
-        seen = (head, history.tip, len(edits), edits[-1])
-        if self._seen and all(a is b for a, b in zip(seen, self._seen, strict=True)):
+        # Edits last, and they only grow: another thread may edit meanwhile, and what was read before is among them.
+        head, way = history.head, history.way
+        edits = history.edits
+        seen = (head, way, len(edits), edits[-1])
+        if seen == self._seen:
             return
         is_first, self._seen = not self._seen, seen
-        rows, kept = laid(edits), way(edits, history.tip)
+        rows = laid(edits)
         numbers = [edit.number for edit, _, _ in rows]
         at = None if is_first else options.highlighted
         pointed = head if at is None else int(options.get_option_at_index(at).id or 0)
         options.clear_options()
-        lines = [self._line(e, rails, e.number == head, e.number not in kept) for e, *rails in rows]
+        lines = [self._line(e, rails, e.number == head, e.number not in way) for e, *rails in rows]
         options.add_options([Option(line, id=str(number)) for line, number in zip(lines, numbers, strict=True)])
         options.highlighted = numbers.index(pointed if pointed in numbers else head)
 
@@ -112,8 +115,10 @@ class Past(ModalScreen[None]):
 
     def on_option_list_option_highlighted(self, event: OptionList.OptionHighlighted) -> None:
         event.stop()
-        edits = self._history().edits
-        edit = edits[int(event.option.id or 0)]
+        edits, number = self._history().edits, int(event.option.id or 0)
+        if number >= len(edits):
+            return  # of a piece that was open before
+        edit = edits[number]
         if edit.parent is None:
             lines = ["the piece as it was opened"]
         else:
@@ -145,32 +150,30 @@ class Earlier(Dialogue):
     def __init__(self, place: str) -> None:
         super().__init__()
         self._place = place
+        self._options, self._said = OptionList(id="sessions", markup=False), Static("", id="said", markup=False)
 
     def compose(self) -> ComposeResult:
         with Vertical() as box:
             box.border_title = " Earlier sessions "
             box.border_subtitle = " Enter goes on with one   Esc closes "
-            yield OptionList(id="sessions", markup=False)
-            yield Static("", id="said", markup=False)
+            yield self._options
+            yield self._said
 
-    async def on_mount(self) -> None:
-        said = self.query_one("#said", Static)
+    def on_mount(self) -> None:
+        self.run_worker(self._fill())
+
+    async def _fill(self) -> None:
+        """Show them. An archive may have to be waited for; keys are heard meanwhile, and this may have been left."""
+        options, said = self._options, self._said
         try:
-            found = await asyncio.to_thread(self._read)
+            found = await asyncio.to_thread(earlier, self._place)
         except DescantError as error:
             said.update(plain(str(error)))
             return
         if not found:
             said.update("no session was closed yet in which anything was edited")
-        options = self.query_one("#sessions", OptionList)
         options.add_options([Option(self._line(session, label), id=session.id) for session, label in found])
         options.highlighted = 0 if found else None
-
-    def _read(self) -> list[tuple[SessionRecord, str]]:
-        from db.archive import Archive
-
-        with Archive.open(self._place, create=False) as archive:
-            return archive.sessions.earlier()
 
     @staticmethod
     def _line(session: SessionRecord, label: str) -> Text:
@@ -205,15 +208,6 @@ def laid(edits: Sequence[Edit]) -> list[tuple[Edit, int, bool]]:
             waiting.append((newest, depth, False))
         waiting += [(other, depth + 1, True) for other in reversed(others) if other is not None]
     return found
-
-
-def way(edits: Sequence[Edit], tip: int) -> set[int]:
-    """Numbers of the edits that undoing and redoing lead through; the rest were left."""
-    found, at = set[int](), edits[tip]
-    while at.parent is not None:
-        found.add(at.number)
-        at = edits[at.parent]
-    return {*found, at.number}
 
 
 def differences(old: Any, new: Any, path: str = "") -> Iterator[str]:

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
+import sqlite3
+import time
+from collections.abc import Callable
+from contextlib import closing
+
 import pytest
+from textual.app import App
 from textual.widgets import Input, OptionList, Static
 
+from db.archive import Archive
 from db.work import Edit
 from studio.history import History
 from studio.messages import Rescored
 from studio.reports import Offered
-from studio.screens.past import Earlier, Past, differences, laid, way
+from studio.screens.past import Earlier, Past, differences, laid
 from tests.studio.screens.stage import Stage, play, staged
 
 pytestmark = pytest.mark.usefixtures("home")
@@ -146,9 +154,9 @@ def test_branches_stand_where_they_were_left():
     rows = ["0", "├1", "│├2", "││4", "││5", "│3", "6"]
     shown = [f"{'│' * (depth - begins)}{'├' * begins}{e.number}" for e, depth, begins in laid(history.edits)]
     assert shown == rows
-    assert way(history.edits, history.tip) == {0, 6}
+    assert history.way == (6, 0)
     history.jump(4)
-    assert way(history.edits, history.tip) == {0, 1, 2, 4, 5}
+    assert history.way == (5, 4, 2, 1, 0)
 
 
 def test_a_long_history_is_laid_out():
@@ -175,3 +183,89 @@ def test_differences_are_lines():
         "sections.0.b: 1 → 2",
     ]
     assert list(differences(new, new)) == []
+
+
+class Edited(History):
+    """One that is edited by another thread whenever its edits were read."""
+
+    @property
+    def edits(self) -> tuple[Edit, ...]:
+        found = super().edits
+        self.edit(f"edit {len(found)}", {"n": len(found)})
+        return found
+
+
+async def until(condition: Callable[[], object]) -> None:
+    end = time.monotonic() + 20
+    while not condition():
+        assert time.monotonic() < end, "it never came"
+        await asyncio.sleep(0.02)
+
+
+def shown(options: OptionList) -> list[str]:
+    return [str(options.get_option_at_index(i).prompt) for i in range(options.option_count)]
+
+
+def test_edits_that_come_while_they_are_shown_do_no_harm():
+    async def scene():
+        app, history = App[None](), Edited([Edit(0, None, "opened", {})])
+        async with app.run_test(size=(100, 40)):
+            await app.push_screen(Past("knots", lambda: history, history.jump))
+            options = app.screen.query_one(OptionList)
+            await until(lambda: options.option_count > 5)
+
+    asyncio.run(scene())
+
+
+def test_a_long_history_is_laid_out_again_only_where_it_has_changed():
+    async def scene():
+        looks, now = [], [0.0]
+        history = History([Edit(n, n - 1 if n else None, f"edit {n}", {"n": n}) for n in range(600)], 599)
+        history._now = lambda: now[0]
+        app = App[None]()
+
+        def given() -> History:
+            looks.append(history.head)
+            return history
+
+        async with app.run_test(size=(100, 40)):
+            await app.push_screen(Past("knots", given, history.jump))
+            options = app.screen.query_one(OptionList)
+            first, seen = options.get_option_at_index(0), len(looks)
+            await until(lambda: len(looks) > seen + 4)
+            assert options.get_option_at_index(0) is first
+            for turn in (1, 2):  # the second takes the place of the first
+                history.edit(f"gain = {turn}", {"gain": turn}, "gain")
+                await until(lambda turn=turn: f"gain = {turn}" in shown(options)[-1])
+            assert options.option_count == 601
+            short = History.begin({})
+            history = short
+            options.highlighted = 500
+            await until(lambda: options.option_count == 1)
+
+    asyncio.run(scene())
+
+
+def test_earlier_sessions_of_an_archive_that_is_held_are_not_waited_for(tmp_path, monkeypatch):
+    async def scene():
+        place = tmp_path / "held.db"
+        Archive.open(place).close()
+        holder = sqlite3.connect(place, isolation_level=None)
+        with closing(holder):
+            holder.execute("PRAGMA locking_mode = EXCLUSIVE")
+            holder.execute("BEGIN IMMEDIATE")
+            app = App[None]()
+            async with app.run_test(size=(100, 40)):
+                with monkeypatch.context() as patch:
+                    patch.setattr("studio.takes._TRY", 60.0)
+                    for is_there in (lambda: True, lambda: app.screen.query("#said")):  # however soon one leaves
+                        app.push_screen(Earlier(str(place)))
+                        await until(lambda is_there=is_there: isinstance(app.screen, Earlier) and is_there())
+                        app.simulate_key("escape")
+                        await until(lambda: not isinstance(app.screen, Earlier))
+                app.push_screen(Earlier(str(place)))
+                await until(lambda: app.screen.query("#said"))
+                said = app.screen.query_one("#said")
+                await until(lambda: "another process is holding it" in str(said.render()))
+
+    asyncio.run(scene())
