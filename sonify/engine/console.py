@@ -215,8 +215,8 @@ class Console:
         master, mix = self._master, self._master.mix(self._mixed)
 
         def hear() -> None:
-            if master is self._master:  # else all was made anew meanwhile
-                gone.append(master.hear(mix))
+            # Where all was made anew meanwhile nobody hears this one either.
+            gone.append(master.hear(mix) if master is self._master else mix)
             self._builds.put(lambda: _dismiss(gone))
 
         self._later(hear)

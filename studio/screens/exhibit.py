@@ -172,5 +172,4 @@ class Exhibit(App[None]):
             super()._handle_exception(error)
             return
         self.fault = fault_in(self._configuration, error)
-        self.exhibition.stop()
         self.exit(return_code=1)

@@ -3,6 +3,7 @@
 import gc
 import os
 import sys
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -114,3 +115,27 @@ def test_an_engine_keeps_nothing_of_its_graphs_when_it_changes_the_device(rig, m
         sizes.append(int(status.partition("RssAnon:")[2].split()[0]) / 1024)
     assert "live" in r.engine.state().decks
     assert sizes[5] - sizes[1] < 40.0  # megabytes; of one graph it has 60
+
+
+def test_a_mix_of_a_server_that_is_gone_is_taken_apart_too(server, tmp_path, monkeypatch):
+    """Else whoever makes blocks would be the last one to hold it."""
+    from sonify.engine.console import Console
+    from sonify.engine.graph import Mixdown
+    from sonify.engine.ring import LaneRing
+
+    apart, dismiss = [], Mixdown.dismiss
+
+    def dismissed(mix):
+        apart.append(threading.current_thread())
+        dismiss(mix)
+
+    monkeypatch.setattr(Mixdown, "dismiss", dismissed)
+    console = Console(LaneRing.create(tmp_path), lambda answer: None)
+    console.rebuild(server, 1024)
+    console._mix([])
+    console.dismantle()
+    console.rebuild(server, 1024)
+    assert not apart
+    console.make()
+    until(lambda: apart)
+    assert threading.current_thread() not in apart
