@@ -91,7 +91,8 @@ class Leader:
         self.run: Run | None = None
         self.over = threading.Event()
         self.awaits = False
-        self._trims: dict[Notebook, float] = {}
+        #: What a take of the piece needed, by the notes of the session that it was looked for in.
+        self._trim: tuple[Notebook, float] | None = None
         self._is_silenced = False
         self._newest: Run | None = None
         #: Those that the performer was told of and has not opened, by their keys.
@@ -203,8 +204,12 @@ class Leader:
         self._newest, self._is_silenced = run, False
 
         def supplied(archive: Archive) -> None:
+            from db.records import ArchiveBusy
+
             try:
                 paths = take.paths(archive)
+            except ArchiveBusy:
+                raise  # it is tried again
             except DescantError:
                 run.ended = run.failed = True
                 raise
@@ -220,10 +225,16 @@ class Leader:
             if run is self._newest:
                 run.paths = dict(paths)
                 self._waiting[run.key] = run
-                trim = self._trims.get(self.subject.notebook) if self.subject is not None else None
-                self._performer.send(replace(run.begin(self._sound.address), trim=trim))
+                self._performer.send(replace(run.begin(self._sound.address), trim=self._measured(run)))
                 for command in self._script():
                     self._performer.send(command)
+
+    def _measured(self, run: Run) -> float | None:
+        """dB that a take needed, where the piece says nothing itself."""
+        if run.piece.get("master", {}).get("trim") is not None or self._trim is None or self.subject is None:
+            return None
+        notebook, trim = self._trim
+        return trim if notebook is self.subject.notebook else None
 
     def level(self, piece: Piece) -> None:
         """See how loud the piece is live, where its file does not say it: as a take of it needed, if there is one."""
@@ -239,7 +250,7 @@ class Leader:
                 run = self._newest
                 if found is None or self.subject is not subject or run is None:
                     return
-                self._trims = {subject.notebook: float(found["gain_db"])}
+                self._trim = subject.notebook, float(found["gain_db"])
                 if not run.begun and run.until is None:  # nothing of it was heard yet
                     self.perform(self.piece, run.seed, play=run.play or run.playing)
 

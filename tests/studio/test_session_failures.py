@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 import threading
+import tomllib
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
 
@@ -13,12 +17,15 @@ import numpy as np
 import pytest
 
 from db.archive import Archive
+from pieces.piece import parse_piece
 from pieces.signals import DescantError, FrameBlock
 from studio.camera import Camera
+from studio.compose import compose
 from studio.filming import Filming
 from studio.messages import Ended, Made, Notice, Opened, Position
+from studio.plan import plan
 from studio.replay import verify
-from studio.reports import Crashed
+from studio.reports import Crashed, Offered
 from studio.session import Session
 from tests.studio.test_camera import PICTURE
 from tests.studio.test_session import PIECE, Said
@@ -211,3 +218,42 @@ def test_a_film_that_is_put_away_holds_nobody_up(tmp_path: Path) -> None:
         assert heard.is_set()
     finally:
         filming.__exit__()
+
+
+#: Holds an archive as one does that makes its index anew after a crash, so that nobody can read, until its input ends.
+HOLDER = """
+import fcntl, sys
+with open(sys.argv[1], "r+b") as shared:
+    fcntl.lockf(shared, fcntl.LOCK_EX, 3, 120)
+    shared.write(bytes(96))
+    shared.flush()
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+
+
+@contextmanager
+def held(archive: Path) -> Iterator[None]:
+    """While this lasts nobody reads the archive."""
+    words = [sys.executable, "-c", HOLDER, f"{archive}-shm"]
+    with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline()
+        yield
+
+
+def test_a_piece_of_a_take_that_waits_for_its_archive_has_not_failed(
+    session: Session, said: Said, path: Path, home: Path, tmp_path: Path
+) -> None:
+    with Archive.open(home / "archive.db") as archive:
+        short = PIECE.replace("bars = 1000", "bars = 4")
+        take = compose(archive, plan("quick", parse_piece(tomllib.loads(short), "quick"), tmp_path), 1)
+    part = PIECE[PIECE.index("[parts.fit]") : PIECE.index("[[sections]]")]
+    again = f'[parts.fit]\nsource = "recording"\nrate = 50\ninputs = {{ take = "{take}" }}\n\n'
+    (tmp_path / "again.toml").write_text(PIECE.replace(part, again))
+    then(said, session.look_back, Offered)  # the archive is open
+    with held(home / "archive.db"):
+        line = then(said, lambda: session.open(str(tmp_path / "again.toml")), Notice).text
+        assert "another process is holding it" in line
+    said.wait(Opened)
+    then(said, session.step, Made)
