@@ -8,6 +8,10 @@ import numpy as np
 import pytest
 import tomlkit
 
+from db.archive import Archive
+from pieces.signals import Frames
+from studio.pictures.canvas import Pixels
+from studio.pictures.draw import prepare
 from tests.studio.exhibition.hall import TONES, level, programme, recorded, tone, until
 from tests.studio.exhibition.test_showing import playing, shown
 
@@ -59,17 +63,35 @@ def test_live_pieces_sound_as_loud_as_their_takes_and_crossfade(takes, home, pie
 def test_its_pictures_are_of_the_frames_as_they_come(takes, home, pieces):
     path = programme(pieces / "p.toml", [{"piece": "high.toml"}])
     with playing(path, home, pictures=True) as (showing, journal):
-        seen = []
+        seen, places = [], []
 
         def moved() -> bool:
-            picture = showing.draw(80, 48)
-            if picture is not None and (not seen or (picture != seen[-1]).any()):
-                seen.append(picture)
-            return len(seen) >= 5 and int(seen[-1].max()) > 100  # the first ones come out of the dark
+            picture, position = showing.draw(80, 48), showing.position or 0.0
+            if position > 1.0 and picture is not None and (not seen or (picture != seen[-1]).any()):
+                seen.append(picture)  # by then they have come out of the dark
+                places.append(position)
+            return len(seen) >= 5 and position > 3.0
 
         until(moved, 60)
-        assert all(picture.shape == (48, 80, 3) for picture in seen)
         assert not any("picture" in line for line in journal.lines)
+    drawn = drawn_offline(home)
+    distances = np.array([[np.abs(picture.astype(int) - other).mean() for other in drawn] for picture in seen])
+    ticks = distances.argmin(axis=1)
+    assert distances.min(axis=1).max() < 0.75  # a picture may be of a time between two ticks
+    assert (np.diff(ticks) >= 0).all()
+    assert ticks == pytest.approx(20 * np.array(places), abs=20)  # a second, where others want the machine
+
+
+def drawn_offline(home: Path) -> list[Pixels]:
+    """Pictures of the newest take at each tick, of what had been recorded by then."""
+    with Archive.open(home / "archive.db") as archive:
+        take = archive.take(archive.takes()[0].id)
+        frames = archive.frames(take.id)
+    view, found = take.piece["picture"]["view"], []
+    for end in range(1, frames.ticks + 1):
+        so_far = Frames({name: rows[:end] for name, rows in frames.arrays.items()}, (), frames.rate, end)
+        found.append(prepare(view, so_far, {}).draw(end - 1, 80, 48))
+    return found
 
 
 def test_a_live_piece_goes_on_where_it_was(takes, home, pieces):
