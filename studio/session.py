@@ -406,8 +406,7 @@ class Session:
             self._note(name=self.name, file=self.name, base=str(base))
 
     def close(self) -> None:
-        """End the performance, the processes and the session; waits for them, and up to a minute for stretches that are
-        being kept."""
+        """End performance, processes and session; waits for them, and up to a minute for stretches that are kept."""
         self._closing.set()
         self._leader.close(_LAST)
         with self._lock:
