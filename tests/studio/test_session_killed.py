@@ -1,21 +1,25 @@
-"""A studio that is killed: the next one is offered its session, whole, and its take is there."""
+"""A studio, its engine or its performer that is killed, at any time: all goes on, and what was made is there."""
 
 from __future__ import annotations
 
+import os
 import random
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from db.archive import Archive
 from studio.messages import Opened
-from studio.reports import Offered
+from studio.replay import verify
+from studio.reports import Crashed, EngineState, Meters, Offered
 from studio.session import Session
-from tests.studio.test_session import PIECE, Said
+from tests.studio.exhibition.hall import until
+from tests.studio.test_session import PIECE, Said, archived, stopped
 
 
 @pytest.fixture
@@ -159,3 +163,60 @@ def test_killed_at_any_time_no_edit_of_half_a_second_ago_is_lost(
     with Archive.open(home / "archive.db", create=False) as archive:
         assert archive.check().clean
         assert all(t.status == "interrupted" for t in archive.takes())
+
+
+_SEEDED = random.Random(7)
+#: Seconds after which something is killed, each time.
+DELAYS = [_SEEDED.uniform(0.0, 1.5) for _ in range(4)]
+
+
+@pytest.fixture
+def sounding(home: Path, said: Said, path: Path) -> Iterator[Session]:
+    session = Session(said, backend="silent")
+    session.open(str(path))
+    said.wait(Opened)
+    yield session
+    session.close()
+
+
+def test_whenever_the_engine_is_killed_it_sounds_again_and_the_take_is_whole(
+    sounding: Session, said: Said, home: Path
+) -> None:
+    engine = sounding.sound._engine
+    assert engine is not None
+    sounding.play()
+    for delay in DELAYS:
+        time.sleep(delay)
+        pid = engine.pid
+        assert pid is not None
+        os.kill(pid, signal.SIGKILL)
+        until(lambda pid=pid: engine.pid not in (None, pid))
+        said.wait(Meters, lambda m: m.strips.get("tone", 0.0) > 0.001, since=len(said.all))
+    assert "ended" in said.wait(EngineState, lambda s: bool(s.line)).line
+    stopped(sounding, said)
+    (take,) = archived(sounding, home)
+    assert take.status == "done"
+    with Archive.open(home / "archive.db") as archive:
+        assert verify(archive, take.id).identical
+
+
+def test_whenever_the_performer_is_killed_it_is_said_and_the_next_performance_sounds(
+    sounding: Session, said: Said, home: Path
+) -> None:
+    for delay in DELAYS:
+        sounding.play()
+        time.sleep(delay)
+        pid, since = sounding._leader._performer.pid, len(said.all)
+        assert pid is not None
+        os.kill(pid, signal.SIGKILL)
+        assert "killed by signal 9" in said.wait(Crashed, since=since).reason
+    since = len(said.all)
+    sounding.play()
+    said.wait(Opened, since=since)
+    said.wait(Meters, lambda m: m.strips.get("tone", 0.0) > 0.001, said.at)
+    stopped(sounding, said)
+    last, *before = archived(sounding, home)
+    assert last.status == "done"
+    assert {take.status for take in before} == {"failed"}
+    with Archive.open(home / "archive.db") as archive:
+        assert verify(archive, last.id).identical
