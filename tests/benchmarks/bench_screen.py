@@ -171,7 +171,7 @@ def measured() -> None:
         def on_ready(self) -> None:
             self.measuring = asyncio.create_task(measure(self))
 
-    app = Measured(lambda post: Session(post, "silent"), configuration(), "digits")
+    app = Measured(lambda post: Session(post, backend="silent"), configuration(), "digits")
     app.run()
     if app.model is not None:
         app.model.close()
