@@ -270,7 +270,8 @@ def _record(
 
 def cut(block: FrameBlock, start: int, stop: int) -> FrameBlock:
     """Rows `start` to `stop` of a block, with the events that fall there."""
-    start, stop = min(max(start, 0), block.ticks), min(stop, block.ticks)
+    start = min(max(start, 0), block.ticks)
+    stop = max(start, min(stop, block.ticks))
     first, end = block.first_tick + start, block.first_tick + stop
     events = tuple(e for e in block.events if first <= e.tick < end)
     return FrameBlock(first, {n: a[start:stop] for n, a in block.arrays.items()}, events)

@@ -38,8 +38,9 @@ class Sound:
     def __init__(self, post: Post, backend: Backend | None) -> None:
         self._post, self._backend = post, backend
         self._engine: Engine | None = None
-        self._told: tuple[str, bool, int, str] = ("", False, 0, "")
-        self._line = ""
+        #: What has happened to the engine last, and the how manieth time something has.
+        self._happened = (0, "")
+        self._told = ("", False, 0, 0)
         self._off: frozenset[str] = frozenset()
         self.muted: set[str] = set()
         self.soloed: set[str] = set()
@@ -67,9 +68,9 @@ class Sound:
         if isinstance(answer, c.Refused):
             self._post(Notice(answer.reason))
         elif isinstance(answer, c.Lost | c.Died):
-            self._line = answer.reason
+            self._happened = self._happened[0] + 1, answer.reason
         elif isinstance(answer, c.Back):
-            self._line = f"sound comes out of {answer.backend}"
+            self._happened = self._happened[0] + 1, f"sound comes out of {answer.backend}"
 
     def send(self, command: Command) -> None:
         """Tell the engine something (`sonify.engine.commands`); nobody hears it where there is none."""
@@ -110,14 +111,14 @@ class Sound:
 
     def look(self) -> None:
         """Report how loud it is, and where sound goes if that has changed; a few times a second."""
-        state, line = self.state(), self._line
+        state, (number, line) = self.state(), self._happened
         if state is not None:
             strips = {voice: peak for (deck, voice), peak in state.strips.items() if deck == DECK}
             self._post(Meters(state.peak, strips, state.load))
         told = self._told[:3] if state is None else (state.backend, state.alive, state.underruns)
-        if (*told, line) != self._told:
-            news = "" if line == self._told[-1] else line  # it is said once, however often underruns are counted
-            self._told = (*told, line)
+        if (*told, number) != self._told:
+            news = "" if number == self._told[-1] else line  # it is said once, however often underruns are counted
+            self._told = (*told, number)
             self._post(EngineState(*told, news))
 
     def close(self) -> None:
