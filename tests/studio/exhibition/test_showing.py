@@ -98,12 +98,21 @@ def test_pictures_of_two_takes_melt_into_each_other(takes, home, tmp_path):
             return bool(showing.item == 1 and both and not showing._leaving)
 
         until(melted, 60)
-    # What is seen lies between the two pictures, and comes ever closer to the second one.
+        second = showing._now.picture if showing._now else None
+        alone = showing.draw(80, 48)
+        assert alone is not None
+        assert second is not None
+    # What is seen lies between the two pictures, comes ever closer to the second one, and is that alone at the end.
     told_apart = [(w, a, b) for w, a, b in both if np.abs(a - b).max() > 60]
     assert len(told_apart) > 5
     shares = [float(((w - a) * (b - a)).sum() / ((b - a) ** 2).sum()) for w, a, b in told_apart]
     assert -0.15 < shares[0] < 0.5
-    assert 0.5 < shares[-1] < 1.15
+    assert shares[-1] < 1.15
+    assert np.diff(shares).min() > -0.05
+    assert shares[-1] - shares[0] > 0.2
+    first = told_apart[-1][1]
+    away = [float(np.abs(alone.astype(float) - picture).mean()) for picture in (second, first)]
+    assert away[0] < 0.2 * away[1], away
 
 
 def test_a_loop_begins_again(takes, home, tmp_path):
