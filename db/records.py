@@ -9,7 +9,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, TypeAlias
 
-from pieces.signals import Channel, DescantError
+from pieces.errors import DescantError
+from pieces.signals import Channel
 from pieces.source import nearest
 
 Status: TypeAlias = Literal["running", "done", "interrupted", "failed"]

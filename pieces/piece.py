@@ -20,9 +20,10 @@ from typing import Annotated, Any, Literal
 import tomlkit
 from pydantic import BeforeValidator, Field, ValidationError, model_validator
 
+from pieces.errors import DescantError
 from pieces.metre import Metre, Model
 from pieces.sections import LONGEST, Name, Section, check_form
-from pieces.signals import DescantError, Value
+from pieces.signals import Value
 from pieces.source import Source, check_controls, find_source, nearest, source_names, split_source_path
 
 #: Version of the file format that this Descant writes and reads.

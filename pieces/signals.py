@@ -16,16 +16,10 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from pieces.errors import ControlError
+
 Array: TypeAlias = NDArray[Any]
 Value: TypeAlias = float | int | str
-
-
-class DescantError(Exception):
-    """What a user did or met that stops the work: one line saying what, the value, what is allowed, what to do."""
-
-
-class ControlError(DescantError):
-    """A control was given a value outside what it allows."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,8 @@ from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
-from pieces.signals import Channel, Control, ControlError, DescantError, Event, FrameBlock, Value
+from pieces.errors import ControlError, DescantError
+from pieces.signals import Channel, Control, Event, FrameBlock, Value
 
 #: Built-in sources; a class is imported only when it is asked for, so that listing costs no torch.
 BUILT_IN: dict[str, str] = {

@@ -18,7 +18,8 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from pieces.signals import Channel, DescantError, Event, FrameBlock
+from pieces.errors import DescantError
+from pieces.signals import Channel, Event, FrameBlock
 
 MAGIC = b"DSCNT1\n"
 _RECORD = struct.Struct("<cII")

@@ -20,7 +20,8 @@ from pathlib import Path
 import numpy as np
 
 from pieces.arrange import Arrangement
-from pieces.signals import Channel, DescantError, Event
+from pieces.errors import DescantError
+from pieces.signals import Channel, Event
 from pieces.unfold import Unfolding
 from sonify.desk import Desk, EffectLanes, GroupLanes, VoiceLanes
 from sonify.instruments import INSTRUMENTS

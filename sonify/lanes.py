@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pieces.arrange import Arrangement
-from pieces.signals import DescantError
+from pieces.errors import DescantError
 from sonify.desk import Desk, EffectLanes, GroupLanes, VoiceLanes, points
 from sonify.instruments import INSTRUMENTS
 from sonify.instruments.base import CONTROL_RATE, Lane

@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pieces.arrange import Arrangement
-from pieces.signals import DescantError, Event, Frames
+from pieces.errors import DescantError
+from pieces.signals import Event, Frames
 from sonify.effects import EFFECTS
 from sonify.instruments import INSTRUMENTS, PAN, Parameter
 from sonify.limiter import Limiter

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from pieces.signals import DescantError
+from pieces.errors import DescantError
 from sonify.desk import Desk
 from sonify.midi_strands import Strand, perform, reach
 from sonify.wav import printable

@@ -19,7 +19,8 @@ from typing import Any
 
 import numpy as np
 
-from pieces.signals import DescantError, FrameBlock
+from pieces.errors import DescantError
+from pieces.signals import FrameBlock
 
 #: Elements of an array channel that are sent; larger ones are not.
 LARGEST_ARRAY = 256

@@ -10,7 +10,7 @@ from multiprocessing import reduction
 from multiprocessing.connection import Connection
 from typing import Any
 
-from pieces.signals import DescantError
+from pieces.errors import DescantError
 
 
 class Parcel:

@@ -9,7 +9,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Literal
 
-from pieces.signals import DescantError
+from pieces.errors import DescantError
 
 Backend = Literal["portaudio", "jack"]
 #: Seconds in which a backend must answer; jack's client may wait for a server that is not there.

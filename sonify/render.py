@@ -19,7 +19,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pieces.signals import DescantError
+from pieces.errors import DescantError
 from sonify.desk import MIX, Desk
 from sonify.limiter import Limiter
 from sonify.mixdown import mixdown

@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 from pydantic import ValidationError
 
+from pieces.errors import DescantError
 from pieces.piece import explain
-from pieces.signals import DescantError
 from sonify.tuning import WIDEST, Tuning, midi_hertz, ratio_cents
 
 #: Bytes of the largest file that is read: the longest scale of Scala's archive takes a fiftieth.

@@ -15,8 +15,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag, ValidationError, model_validator
 
+from pieces.errors import DescantError
 from pieces.piece import explain
-from pieces.signals import DescantError
 from pieces.source import nearest
 from sonify.desk import MIX
 from sonify.effects import EFFECTS

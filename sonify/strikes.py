@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pieces.arrange import Arrangement
-from pieces.signals import DescantError, Event
+from pieces.errors import DescantError
+from pieces.signals import Event
 from sonify.instruments.base import Onset
 from sonify.mapping import apply
 from sonify.resolve import Place, Resolved, ResolvedMapping, ResolvedVoice, element

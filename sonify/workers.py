@@ -17,7 +17,7 @@ from multiprocessing.context import SpawnProcess
 
 import numpy as np
 
-from pieces.signals import DescantError
+from pieces.errors import DescantError
 from sonify.graph import Bank, Sound, Strips
 from sonify.parcel import Parcel, receive
 

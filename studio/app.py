@@ -19,7 +19,7 @@ from textual import events, work
 from textual.app import App
 from textual.command import Provider
 
-from pieces.signals import DescantError
+from pieces.errors import DescantError
 from studio.console import fault_in
 from studio.keymap import ACTIONS, Action, read_keymap
 from studio.messages import Notice

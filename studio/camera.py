@@ -7,7 +7,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-from pieces.signals import DescantError
+from pieces.errors import DescantError
 from studio.pictures.canvas import Pixels
 
 #: Where a camera is looked for, and how it is spoken to (FFmpeg's name of Video4Linux).

@@ -8,9 +8,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pieces.errors import DescantError
 from pieces.form import Span, longest_form
 from pieces.piece import Part, Piece, find_piece, piece_names
-from pieces.signals import DescantError
 from pieces.source import find_source, nearest, source_names
 from studio.console import table
 

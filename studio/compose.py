@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pieces.errors import DescantError
 from pieces.form import longest_form
 from pieces.piece import Piece, parse_piece
-from pieces.signals import Channel, DescantError, Event, FrameBlock, SignalsHash
+from pieces.signals import Channel, Event, FrameBlock, SignalsHash
 from pieces.source import check_controls, find_source, split_source_path
 from studio import config
 from studio.conductor import Conductor, Stage

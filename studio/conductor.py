@@ -6,10 +6,11 @@ import math
 from collections.abc import Iterator, Mapping
 from typing import Protocol
 
+from pieces.errors import DescantError
 from pieces.form import Form, Report, Stretch, reported, walk
 from pieces.piece import Piece
 from pieces.sections import Coupling, between
-from pieces.signals import Control, DescantError, FrameBlock, Value
+from pieces.signals import Control, FrameBlock, Value
 from studio.performance import Performance
 
 

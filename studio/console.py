@@ -68,7 +68,7 @@ def complain(line: str) -> None:
 
 def explained(error: BaseException) -> str:
     """What ended a command, for people."""
-    from pieces.signals import DescantError
+    from pieces.errors import DescantError
 
     if isinstance(error, DescantError):
         return str(error)

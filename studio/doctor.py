@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from pieces.signals import DescantError
+from pieces.errors import DescantError
 from studio import config
 
 #: Asked in a process of its own: pyo writes to the terminal while it looks.

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import ParamSpec, TypeVar
 
-from pieces.signals import DescantError
+from pieces.errors import DescantError
 
 Given = ParamSpec("Given")
 Answer = TypeVar("Answer")

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pieces.signals import DescantError
+from pieces.errors import DescantError
 
 Pixels = NDArray[np.uint8]
 Samples = NDArray[np.float32]

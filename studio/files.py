@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pieces.arrange import Arrangement
-from pieces.signals import DescantError
+from pieces.errors import DescantError
 from studio.rendering import (
     Progress,
     film,

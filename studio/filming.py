@@ -8,7 +8,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Protocol
 
-from pieces.signals import DescantError
+from pieces.errors import DescantError
 from studio.camera import Camera
 from studio.messages import Ended, Made, Opened
 from studio.pictures.video import Latest

@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from db.work import Edit
-from pieces.signals import DescantError, Value
+from pieces.errors import DescantError
+
+if TYPE_CHECKING:
+    from pieces.signals import Value
 
 #: Seconds within which turns of one knob are one edit.
 TURN_S = 1.0

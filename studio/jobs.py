@@ -16,7 +16,7 @@ from pathlib import Path
 from threading import Thread
 from typing import TYPE_CHECKING, TypeAlias
 
-from pieces.signals import DescantError
+from pieces.errors import DescantError
 
 if TYPE_CHECKING:
     from db.archive import Archive

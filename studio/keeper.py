@@ -11,7 +11,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
-from pieces.signals import Channel, DescantError, FrameBlock
+from pieces.errors import DescantError
+from pieces.signals import Channel, FrameBlock
 from studio import config
 from studio.messages import Notice
 from studio.reports import Recording

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from pieces.signals import DescantError
+from pieces.errors import DescantError
 from studio.screens import library_actions
 
 #: Where an action can be done, and what the help calls that place.

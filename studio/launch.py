@@ -9,7 +9,7 @@ from contextlib import contextmanager, suppress
 from threading import Timer
 from typing import TYPE_CHECKING
 
-from pieces.signals import DescantError
+from pieces.errors import DescantError
 from studio import terminal
 from studio.console import complain
 

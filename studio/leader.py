@@ -8,8 +8,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from pieces.errors import DescantError
 from pieces.piece import Piece, parse_piece
-from pieces.signals import DescantError, Event
+from pieces.signals import Event
 from studio import revise
 from studio.background import Background
 from studio.keeper import Keeper, LiveTake, Notebook, Post

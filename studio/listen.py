@@ -19,9 +19,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pieces.errors import DescantError
 from pieces.piece import Master, Piece
 from pieces.series import TAIL, PerColumn, Voicing, table_channels, table_columns, table_piece, table_score, ticks
-from pieces.signals import Channel, DescantError, FrameBlock, Value, gather
+from pieces.signals import Channel, FrameBlock, Value, gather
 from pieces.tables import Table, read_table, table_of
 
 if TYPE_CHECKING:

@@ -7,9 +7,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from pieces.errors import DescantError
 from pieces.form import Stretch
 from pieces.sections import Section
-from pieces.signals import DescantError, Event, FrameBlock
+from pieces.signals import Event, FrameBlock
 from studio.messages import Set
 from studio.performance import Performance
 from studio.plan import Plan

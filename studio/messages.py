@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
-from pieces.signals import Channel, Control, FrameBlock, Value
+if TYPE_CHECKING:
+    from pieces.signals import Channel, Control, FrameBlock, Value
 
 #: When a change is heard: at once, at the next beat, or at the next bar.
 When = Literal["now", "beat", "bar"]

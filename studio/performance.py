@@ -14,7 +14,8 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from pieces.signals import Array, Channel, ControlError, Event, FrameBlock, Value
+from pieces.errors import ControlError
+from pieces.signals import Array, Channel, Event, FrameBlock, Value
 from pieces.source import Source, check_controls, nearest
 from studio.memory import Memory
 

@@ -18,7 +18,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
-from pieces.signals import DescantError
+from pieces.errors import DescantError
 from sonify.engine.wire import Wire
 from studio.messages import Begin, Command, Ended, Notice, Opened, Report, Send
 

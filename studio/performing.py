@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from pieces.signals import DescantError
+from pieces.errors import DescantError
 from sonify.incoming import Inbox
 from studio.asked import Asked
 from studio.filming import Filming

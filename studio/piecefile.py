@@ -11,8 +11,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from pieces.errors import DescantError
 from pieces.piece import ALIASES, Piece, PieceError, library
-from pieces.signals import DescantError
 from pieces.source import split_source_path
 from studio import config, revise
 from studio.revise import Paper

@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pieces.errors import ControlError, DescantError
 from pieces.piece import Part, Piece, PieceError, check_piece
 from pieces.sections import Coupling
-from pieces.signals import Channel, Control, ControlError, DescantError, Value
+from pieces.signals import Channel, Control, Value
 from pieces.source import Source, check_controls, nearest, split_source_path
 
 if TYPE_CHECKING:

@@ -8,7 +8,8 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Protocol
 
-from pieces.signals import DescantError, Value
+from pieces.errors import DescantError
+from pieces.signals import Value
 from studio.messages import Opened, Set
 from studio.prompt import Controllers, Port, check_heard, meant, parse_controllers
 

@@ -8,11 +8,12 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from pieces.errors import DescantError
 from pieces.form import Stretch, of_sections
 from pieces.keys import note, pedal
 from pieces.piece import Piece, PieceError
 from pieces.sections import Section
-from pieces.signals import Control, DescantError, Event, FrameBlock
+from pieces.signals import Control, Event, FrameBlock
 from pieces.source import nearest
 from studio.messages import Send, Set
 from studio.performance import Performance

@@ -17,9 +17,10 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from pieces.arrange import Arrangement, arrange, warped_channels
+from pieces.errors import DescantError
 from pieces.form import stopped
 from pieces.piece import Piece, parse_piece
-from pieces.signals import Channel, DescantError, Frames
+from pieces.signals import Channel, Frames
 from studio.performance import MARKS
 
 if TYPE_CHECKING:

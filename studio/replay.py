@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from pieces.errors import DescantError
 from pieces.piece import parse_piece
-from pieces.signals import Array, Channel, DescantError, Event, FrameBlock, Frames, SignalsHash, gather
+from pieces.signals import Array, Channel, Event, FrameBlock, Frames, SignalsHash, gather
 from pieces.stream import StreamReader, StreamWriter
 from studio import config
 from studio.compose import again, conduct, cut

@@ -12,8 +12,9 @@ from typing import Any
 import tomlkit
 from tomlkit.items import AoT
 
+from pieces.errors import DescantError
 from pieces.piece import Piece, PieceError, find_piece, parse_piece
-from pieces.signals import Channel, Control, DescantError, Value
+from pieces.signals import Channel, Control, Value
 from pieces.source import BUILT_IN, Source, nearest, source_names, split_source_path
 from studio.elsewhere import elsewhere
 from studio.plan import Plan, Player, check_channels, plan

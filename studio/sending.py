@@ -9,8 +9,9 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from pieces.errors import DescantError
 from pieces.piece import parse_piece
-from pieces.signals import Channel, DescantError, FrameBlock
+from pieces.signals import Channel, FrameBlock
 from sonify.mapping import apply
 from sonify.osc import OscOut
 from sonify.resolve import ResolvedMapping, declared_stats, resolve

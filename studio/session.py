@@ -14,8 +14,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pieces.errors import ControlError, DescantError
 from pieces.piece import Piece, PieceError, parse_piece
-from pieces.signals import Control, ControlError, DescantError, Value
+from pieces.signals import Control, Value
 from pieces.source import nearest
 from studio import config, revise
 from studio.background import Background

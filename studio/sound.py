@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import TYPE_CHECKING
 
-from pieces.signals import DescantError
+from pieces.errors import DescantError
 from studio.keeper import Post
 from studio.messages import Notice
 from studio.reports import EngineState, Meters

@@ -12,8 +12,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pieces.errors import DescantError
 from pieces.form import Stretch, beat_of
-from pieces.signals import Channel, DescantError, Event, FrameBlock, Value
+from pieces.signals import Channel, Event, FrameBlock, Value
 from pieces.source import nearest
 from pieces.unfold import Unfolding
 from studio.levels import GUESS

@@ -8,7 +8,7 @@ from pathlib import Path
 from threading import RLock
 from typing import TYPE_CHECKING
 
-from pieces.signals import DescantError
+from pieces.errors import DescantError
 
 if TYPE_CHECKING:
     from db.archive import Archive, Family, TakeRecord, TakeRow

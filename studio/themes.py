@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from pieces.signals import DescantError
+from pieces.errors import DescantError
 
 #: Colours that a theme file may set, beside ``name`` and ``dark``.
 COLOURS = (

@@ -27,10 +27,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pieces.arrange import layout, recorded_form, warped_channels
+from pieces.errors import DescantError
 from pieces.form import Form, Span, longest_form
 from pieces.piece import Picture, Piece
 from pieces.sections import Section, between
-from pieces.signals import DescantError, Event, FrameBlock, Frames
+from pieces.signals import Event, FrameBlock, Frames
 from studio import config
 from studio.compose import cut
 from studio.rendering import Progress, final_piece, heard_channels, mix, recorded, silent

@@ -12,7 +12,7 @@ import time
 import tty
 from typing import TYPE_CHECKING, Any
 
-from pieces.signals import DescantError
+from pieces.errors import DescantError
 from studio.piano import INTERRUPT, Piano, decode
 
 if TYPE_CHECKING:

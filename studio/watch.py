@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from pieces.signals import DescantError
+from pieces.errors import DescantError
 
 #: Editors with a window of their own.
 _WINDOWED = frozenset({"code", "codium", "cursor", "gedit", "gnome-text-editor", "gvim", "kate", "subl", "xed", "zed"})

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from pieces.signals import DescantError
+from pieces.errors import DescantError
 
 #: Seed of the split, the same for every take, so that held-out accuracies can be compared.
 SPLIT_SEED = 1797

@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from pieces.signals import DescantError
+from pieces.errors import DescantError
 from sonify.engine import commands as c
 from sonify.engine import tape
 from sonify.engine.deck import Deck, FileDeck, PatchDeck, gain

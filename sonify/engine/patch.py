@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from pieces.signals import DescantError
+from pieces.errors import DescantError
 from sonify.instruments import INSTRUMENTS
 from sonify.instruments.base import Onset
 from sonify.instruments.notes import Pieces

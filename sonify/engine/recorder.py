@@ -10,7 +10,7 @@ from queue import SimpleQueue
 import numpy as np
 from numpy.typing import NDArray
 
-from pieces.signals import DescantError
+from pieces.errors import DescantError
 
 
 class RecorderError(DescantError):

@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from pieces.signals import DescantError
+from pieces.errors import DescantError
 from sonify.instruments.base import CONTROL_RATE
 
 Floats = NDArray[np.float64]

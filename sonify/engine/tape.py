@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from pieces.signals import DescantError
+from pieces.errors import DescantError
 
 _FLOAT = 3
 

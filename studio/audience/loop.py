@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pieces.errors import DescantError
 from pieces.piece import Piece
-from pieces.signals import DescantError
 from studio import config
 from studio.audience.steerers import Answer, KnobSteerer, Proposal
 from studio.audience.visitor import Response, invite

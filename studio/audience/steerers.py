@@ -17,8 +17,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from pydantic import Field
 
+from pieces.errors import DescantError
 from pieces.piece import Knob, Piece, check_piece, knob_value
-from pieces.signals import Control, DescantError
+from pieces.signals import Control
 from pieces.source import Source, nearest
 from studio.audience.visitor import Record
 

@@ -9,7 +9,7 @@ from typing import Any, Literal, Protocol, runtime_checkable
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from pieces.signals import DescantError
+from pieces.errors import DescantError
 from pieces.source import nearest
 from studio.words.artefact import Artefact
 

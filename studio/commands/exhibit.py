@@ -51,7 +51,7 @@ def exhibit(
 
 def _heard(path: Path, archive: str | None, backend: Backend, fresh: bool, create: bool) -> int:
     """Play it without a screen, until it is over or somebody stops it."""
-    from pieces.signals import DescantError
+    from pieces.errors import DescantError
     from studio.config import archive_place
     from studio.exhibition.opening import exhibition
 
@@ -72,7 +72,7 @@ def _heard(path: Path, archive: str | None, backend: Backend, fresh: bool, creat
 
 def _shown(path: Path, archive: str | None, backend: Backend, fresh: bool, create: bool) -> int:
     """Show it in this terminal."""
-    from pieces.signals import DescantError
+    from pieces.errors import DescantError
     from studio import terminal
     from studio.exhibition.programme import read_programme
 
@@ -88,7 +88,7 @@ def _shown(path: Path, archive: str | None, backend: Backend, fresh: bool, creat
 
 def _in_terminal(path: Path, archive: str | None, backend: Backend, fresh: bool, create: bool, alive: int) -> int:
     """The same in the child that `studio.terminal.supervised` runs; errors and the log come after the screen."""
-    from pieces.signals import DescantError
+    from pieces.errors import DescantError
     from studio.config import archive_place, configuration
     from studio.console import complain
     from studio.exhibition.opening import exhibition

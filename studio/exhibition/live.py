@@ -10,10 +10,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pieces.errors import DescantError
 from pieces.form import longest_form, shortened
 from pieces.piece import Piece, find_piece
 from pieces.sections import LONGEST
-from pieces.signals import DescantError
 from pieces.source import split_source_path
 from studio.exhibition.programme import Item
 from studio.exhibition.recording import Recording

@@ -7,7 +7,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pieces.signals import DescantError
+from pieces.errors import DescantError
 from studio import config
 from studio.exhibition.journal import FILE, Journal, Places
 from studio.exhibition.programme import Programme, read_programme

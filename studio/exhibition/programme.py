@@ -9,9 +9,9 @@ from typing import Any, Literal
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 
+from pieces.errors import DescantError
 from pieces.metre import Model
 from pieces.piece import explain
-from pieces.signals import DescantError
 from pieces.source import nearest
 
 #: Version of the file format that this Descant writes and reads.

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from typing import TYPE_CHECKING, TypeAlias
 
-from pieces.signals import DescantError
+from pieces.errors import DescantError
 
 if TYPE_CHECKING:
     from studio.pictures.canvas import Pixels

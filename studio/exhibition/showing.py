@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from pieces.signals import DescantError
+from pieces.errors import DescantError
 from studio.exhibition.journal import Journal, Places
 from studio.exhibition.programme import Programme
 from studio.exhibition.turns import House, TakeTurn, Turn

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pieces.signals import DescantError
+from pieces.errors import DescantError
 from studio.audition import Sound
 from studio.exhibition.programme import Item
 from studio.keeper import Keeper

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pieces.signals import Channel, DescantError, Frames
+from pieces.errors import DescantError
+from pieces.signals import Channel, Frames
 from studio.pictures.canvas import BREAK, FAINT, GOAL, GROUND, INK, Colour, dim, mix, series_colours
 from studio.pictures.view import scalars, signal
 

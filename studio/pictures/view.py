@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pieces.signals import DescantError, Event, Frames
+from pieces.errors import DescantError
+from pieces.signals import Event, Frames
 from studio.pictures.canvas import BREAK, INK, LEARNED, Colour, Pixels, Points, mix
 
 #: Beyond this a signal has left every picture; clipping there keeps arithmetic finite after a divergence.

@@ -14,13 +14,12 @@ from textual.content import Content
 from textual.screen import ModalScreen
 from textual.widgets import Static
 
-from pieces.signals import DescantError
+from pieces.errors import DescantError
 from studio.messages import Ended, Made, Notice, Opened, Rescored, Turned
 from studio.reports import Crashed, EngineState, Filmed, Meters, Offered, Recording
 from studio.reports import History as Undoable
 from studio.screens.deeds import Deeds
 from studio.screens.desk import Desk
-from studio.screens.model import Model
 from studio.screens.notices import Word
 from studio.screens.playing import DEAF
 from studio.screens.shelf import Shelf
@@ -36,6 +35,7 @@ from studio.widgets.transport import Place, Transport
 if TYPE_CHECKING:
     from studio.painter import Painter
     from studio.pictures.canvas import Pixels
+    from studio.screens.model import Model
 
 #: Pictures a second, and how many of them pass between two drawings of the plots, and of all below a dialogue.
 FPS, PLOTS_EVERY, DIMMED_EVERY = 24, 3, 12
@@ -373,8 +373,6 @@ class Compose(Deeds):
         return [place for place in heard if place in every] + [place for place in every if place not in heard]
 
     def _show_picture(self) -> None:
-        from studio.painter import Wish
-
         picture = self.query_one(Picture)
         if self._picture is not None:
             shown, self._picture = self._picture, None
@@ -384,6 +382,8 @@ class Compose(Deeds):
         ticks, (width, height) = self._ticks(), picture.wanted
         asked = (tuple(ticks.items()), width, height, tuple(self._trail_ends()) if not self.memory.playing else ())
         if ticks and asked != self._asked and min(width, height) >= 8:
+            from studio.painter import Wish
+
             self._asked = asked
             place = self.memory.position
             here = (place.section, self.memory.seconds(), place.begun) if place else ("", 0.0)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from textual.screen import Screen
 
-from pieces.signals import DescantError
+from pieces.errors import DescantError
 from studio.screens.model import Memory, Model
 from studio.screens.notices import Notices
 from studio.screens.playing import Playing

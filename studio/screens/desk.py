@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from textual.app import ComposeResult
 from textual.containers import Vertical, VerticalScroll
 from textual.widgets import Static
 
-from pieces.signals import Control, Value
 from studio.screens.voices import VoiceBox
 from studio.widgets.knob import Knob
+
+if TYPE_CHECKING:
+    from pieces.signals import Control, Value
 
 
 class Desk(Vertical):

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from textual.app import App, SuspendNotSupported
 
-from pieces.signals import DescantError
+from pieces.errors import DescantError
 from studio.watch import editing
 
 

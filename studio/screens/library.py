@@ -15,7 +15,7 @@ from textual.containers import Horizontal, Vertical, VerticalScroll
 from textual.content import Content
 from textual.widgets import DataTable, Input, Label, Static
 
-from pieces.signals import DescantError
+from pieces.errors import DescantError
 from studio.audition import Audition, B, Sound
 from studio.keymap import Keymap
 from studio.screens.library_deeds import Deeds

@@ -15,7 +15,7 @@ from textual.screen import ModalScreen
 from textual.widgets import OptionList, Static
 from textual.widgets.option_list import Option
 
-from pieces.signals import DescantError
+from pieces.errors import DescantError
 from studio.history import History
 from studio.screens.dialogs import Dialogue
 from studio.screens.library_parts import when

@@ -18,7 +18,7 @@ from textual.message import Message
 from textual.widgets import Input, OptionList, Static
 from textual.widgets.option_list import Option
 
-from pieces.signals import DescantError
+from pieces.errors import DescantError
 from studio.elsewhere import elsewhere
 from studio.widgets.tones import tone
 

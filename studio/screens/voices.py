@@ -14,7 +14,7 @@ from textual.message import Message
 from textual.widget import Widget
 from textual.widgets import Input, Static
 
-from pieces.signals import DescantError
+from pieces.errors import DescantError
 from studio.screens.words import inline, parsed, told
 from studio.widgets.keys import bindings
 from studio.widgets.meters import Peak, bar

@@ -8,7 +8,7 @@ import tomllib
 from collections.abc import Mapping
 from typing import Any
 
-from pieces.signals import DescantError
+from pieces.errors import DescantError
 
 
 def told(value: Any) -> str:

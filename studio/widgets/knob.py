@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import textwrap
+from typing import TYPE_CHECKING
 
 from rich.style import Style
 from rich.text import Text
@@ -11,10 +12,13 @@ from textual import events
 from textual.message import Message
 from textual.widget import Widget
 
-from pieces.signals import Control, ControlError, Value
+from pieces.errors import ControlError
 from studio.widgets.keys import bindings
 from studio.widgets.plot import short
 from studio.widgets.tones import tone
+
+if TYPE_CHECKING:
+    from pieces.signals import Control, Value
 
 #: Share of the range that one turn is, and a fine one.
 TURN, FINE = 0.02, 0.002

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from pieces.signals import DescantError
+from pieces.errors import DescantError
 
 Floats = NDArray[np.float32]
 #: Samples of the finest bucket that is kept, and how many buckets make one of the next level.

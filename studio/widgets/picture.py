@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import lru_cache, partial
+from typing import TYPE_CHECKING
 
-import numpy as np
 from rich.color import Color
 from rich.color_triplet import ColorTriplet
 from rich.console import Console
@@ -21,7 +21,8 @@ from textual.geometry import Region, Size
 from textual.strip import Strip
 from textual.widget import Widget
 
-from studio.widgets.cells import Depth, Pixels, encode, pixel_size, quantised, reduced
+if TYPE_CHECKING:
+    from studio.widgets.cells import Depth, Pixels
 
 #: What `rich` calls the colours of a terminal.
 _DEPTHS: dict[str | None, Depth] = {"truecolor": "true", "256": "256", "standard": "16", "windows": "16", None: "none"}
@@ -119,6 +120,8 @@ class Picture(Widget):
     @property
     def wanted(self) -> tuple[int, int]:
         """Width and height in pixels of the picture that fills the widget."""
+        from studio.widgets.cells import pixel_size
+
         return pixel_size(self.size.width, self.size.height, self._depth)
 
     def clear(self) -> None:
@@ -128,6 +131,10 @@ class Picture(Widget):
 
     def show(self, picture: Pixels) -> bool:
         """Show a picture, uint8 ``[height, width, 3]``; one of another size than `wanted` is left out (False)."""
+        import numpy as np
+
+        from studio.widgets.cells import encode, quantised
+
         height, width = picture.shape[:2]
         if (width, height) != self.wanted or not width or not height:
             return False
@@ -155,6 +162,10 @@ class Picture(Widget):
     def _segments_of(self, row: int, text: str) -> list[Segment]:
         if self._depth == "none":
             return [Segment(text)]
+        import numpy as np
+
+        from studio.widgets.cells import reduced
+
         assert self._pixels is not None
         shown = reduced(self._pixels[2 * row : 2 * row + 2], self._depth).astype(np.uint32)
         packed = shown[..., 0] << 16 | shown[..., 1] << 8 | shown[..., 2]

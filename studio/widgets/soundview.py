@@ -22,7 +22,7 @@ from textual.reactive import reactive
 from textual.strip import Strip
 from textual.widget import Widget
 
-from pieces.signals import DescantError
+from pieces.errors import DescantError
 from studio.widgets.keys import bindings
 
 #: Shortest stretch that can be shown, in seconds, and how far a step of zoom goes.

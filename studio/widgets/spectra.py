@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pieces.signals import DescantError
+from pieces.errors import DescantError
 
 Floats = NDArray[np.float32]
 #: Hertz: the lowest that is drawn, and the highest where the file has it.

@@ -11,8 +11,9 @@ import safetensors.torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pieces.errors import ControlError
 from pieces.piece import check_piece, find_piece
-from pieces.signals import ControlError, FrameBlock, Value
+from pieces.signals import FrameBlock, Value
 from pieces.source import SourceError, check_controls
 from pieces.training.digits import AFTERMATH, CHANCE, LAYERS, Digits, Progress
 from pieces.training.digits_net import Evaluation, digits_data, make_network, torch

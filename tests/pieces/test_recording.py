@@ -11,8 +11,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from pieces.errors import DescantError
 from pieces.recording import Recording
-from pieces.signals import Channel, DescantError, Event, FrameBlock, SignalsHash
+from pieces.signals import Channel, Event, FrameBlock, SignalsHash
 from pieces.source import SourceError, find_source
 from pieces.stream import StreamWriter
 

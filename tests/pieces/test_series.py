@@ -12,9 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pyarrow import parquet
 
+from pieces.errors import DescantError
 from pieces.piece import check_piece
 from pieces.series import Series, series_piece
-from pieces.signals import DescantError, gather
+from pieces.signals import gather
 from pieces.source import SourceError, find_source
 from pieces.tables import SeriesError, read_table
 

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pieces.signals import Channel, Control, ControlError, Event, FrameBlock, Frames, gather
+from pieces.errors import ControlError
+from pieces.signals import Channel, Control, Event, FrameBlock, Frames, gather
 
 RATE = Control("rate", "a rate", 0.5, (0.1, 2.0), unit="Hz")
 COUNT = Control("count", "a count", 3, (1, 8))

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from pieces import source as room
-from pieces.signals import ControlError
+from pieces.errors import ControlError
 from pieces.source import (
     BUILT_IN,
     Source,

@@ -13,8 +13,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from pieces.errors import DescantError
 from pieces.piece import Master
-from pieces.signals import DescantError
 from sonify.desk import Desk, EffectLanes, GroupLanes, VoiceLanes
 from sonify.parcel import Parcel, receive
 from sonify.render import RenderError, render

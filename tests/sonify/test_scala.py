@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pieces.signals import DescantError
+from pieces.errors import DescantError
 from sonify.scala import KeyMap, ScalaError, Scale, inline, read_kbm, read_scl
 from sonify.score import parse_score
 from sonify.tuning import Tuning, hertz, midi_hertz

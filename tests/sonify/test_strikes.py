@@ -11,8 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pieces.arrange import Arrangement, arrange
+from pieces.errors import DescantError
 from pieces.piece import Piece, parse_piece
-from pieces.signals import Channel, DescantError, Event, Frames
+from pieces.signals import Channel, Event, Frames
 from sonify.desk import Desk
 from sonify.instruments.base import CONTROL_RATE
 from sonify.lanes import lanes

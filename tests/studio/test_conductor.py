@@ -12,9 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pieces.arrange import recorded_form
+from pieces.errors import DescantError
 from pieces.form import Stretch
 from pieces.piece import Piece, parse_piece
-from pieces.signals import Channel, Control, DescantError, Event, FrameBlock, Frames, SignalsHash, Value, gather
+from pieces.signals import Channel, Control, Event, FrameBlock, Frames, SignalsHash, Value, gather
 from pieces.source import Source
 from studio.conductor import Conductor
 from studio.performance import Performance

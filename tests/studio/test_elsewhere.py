@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from pieces.errors import DescantError
 from pieces.piece import parse_piece
-from pieces.signals import DescantError
 from studio import revise
 from studio.elsewhere import elsewhere
 from tests.performing import piece as performed

@@ -13,7 +13,7 @@ import soundfile
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pieces.signals import DescantError
+from pieces.errors import DescantError
 from sonify.ears import pitch_track
 from sonify.tuning import Tuning
 from studio.listen import Listened, ListenError, listen, parse_voicing, timing_csv

@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pieces.signals import Channel, Control, ControlError, Event, FrameBlock, SignalsHash, Value
+from pieces.errors import ControlError
+from pieces.signals import Channel, Control, Event, FrameBlock, SignalsHash, Value
 from pieces.source import Source
 from studio.performance import Finite, Performance, RealTimeClock, VirtualClock
 

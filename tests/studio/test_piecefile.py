@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from pieces.errors import DescantError
 from pieces.piece import find_piece, parse_piece
-from pieces.signals import DescantError
 from studio.piecefile import PieceFile
 from studio.revise import changed, checked, read
 

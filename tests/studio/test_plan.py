@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import soundfile
 
+from pieces.errors import DescantError
 from pieces.piece import Piece, parse_piece
-from pieces.signals import DescantError
 from studio.plan import CODE, Plan, plan
 
 PARTS = {

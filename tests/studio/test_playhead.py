@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from pieces.errors import DescantError
 from pieces.piece import parse_piece
-from pieces.signals import DescantError, Frames
+from pieces.signals import Frames
 from pieces.source import find_source
 from pieces.unfold import Unfolding
 from studio.playhead import FADE, LATE, Playhead, Timeline

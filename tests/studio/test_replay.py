@@ -11,8 +11,9 @@ from sqlalchemy import update
 
 from db.archive import Archive
 from db.models import Take
+from pieces.errors import DescantError
 from pieces.piece import Piece, find_piece
-from pieces.signals import DescantError, Event
+from pieces.signals import Event
 from studio.compose import compose
 from studio.plan import plan
 from studio.replay import verify

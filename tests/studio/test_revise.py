@@ -13,8 +13,8 @@ import pytest
 from hypothesis import given, reject, settings
 from hypothesis import strategies as st
 
+from pieces.errors import DescantError
 from pieces.piece import ALIASES, PieceError, find_piece, library, parse_piece
-from pieces.signals import DescantError
 from pieces.source import find_source
 from studio.revise import Change, Paper, changed, checked, compared, planned
 

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from db.archive import Archive, TakeRecord
-from pieces.signals import DescantError
+from pieces.errors import DescantError
 from studio.messages import Ended, Notice, Opened, Position, Rescored, Turned
 from studio.rendering import heard
 from studio.replay import verify

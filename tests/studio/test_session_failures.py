@@ -17,8 +17,9 @@ import numpy as np
 import pytest
 
 from db.archive import Archive
+from pieces.errors import DescantError
 from pieces.piece import parse_piece
-from pieces.signals import DescantError, FrameBlock
+from pieces.signals import FrameBlock
 from studio.camera import Camera
 from studio.compose import compose
 from studio.filming import Filming

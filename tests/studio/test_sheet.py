@@ -9,8 +9,9 @@ import pytest
 from PIL import Image
 
 from pieces.arrange import Layout
+from pieces.errors import DescantError
 from pieces.piece import Picture
-from pieces.signals import Channel, DescantError, Event, Frames
+from pieces.signals import Channel, Event, Frames
 from studio.pictures.canvas import BREAK
 from studio.pictures.scene import Scene
 from studio.pictures.sheet import sheet

@@ -11,8 +11,9 @@ import soundfile
 
 from db.archive import Archive
 from pieces.arrange import layout, recorded_form
+from pieces.errors import DescantError
 from pieces.piece import Piece, find_piece, parse_piece
-from pieces.signals import DescantError, FrameBlock, Frames, gather
+from pieces.signals import FrameBlock, Frames, gather
 from studio.compose import compose, conduct
 from studio.plan import plan
 from studio.rendering import heard, recorded, scored

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from pieces.signals import DescantError
+from pieces.errors import DescantError
 from studio.watch import Watch, editing
 
 PATH = Path("/a folder/my.toml")

@@ -24,7 +24,8 @@ from studio.app import Studio
 from studio.messages import Made, Position
 from studio.reports import Crashed
 from studio.screens.compose import Compose
-from studio.screens.model import Memory, Trail
+from studio.screens.model import Memory
+from studio.screens.trails import Trail
 from studio.session import Session
 from studio.sound import DECK
 from tests.studio.test_session import Kind, Said

@@ -11,7 +11,7 @@ from textual.containers import VerticalScroll
 from textual.widgets import Button, Checkbox, Input, ProgressBar, TextArea
 
 from db.archive import Archive
-from pieces.signals import DescantError
+from pieces.errors import DescantError
 from studio.screens.library_dialogs import ExportDialog, TrimDialog
 from studio.screens.library_parts import Chip
 from studio.takes import PAGE, Filter, Takes

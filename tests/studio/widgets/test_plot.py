@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from textual.app import App
 
-from studio.widgets.plot import Lane, Plot, envelope, line, scaled, short
+from studio.widgets.lines import envelope, line, scaled
+from studio.widgets.plot import Lane, Plot, short
 
 BITS = np.array([[0x01, 0x08], [0x02, 0x10], [0x04, 0x20], [0x40, 0x80]])
 
@@ -38,21 +39,21 @@ def test_the_envelope_keeps_the_highest_and_the_lowest(values, columns):
 def test_one_tick_among_thousands_is_seen():
     values = np.zeros(10_000)
     values[7_777] = 1.0
-    drawn = dots(line(Lane("x", "", values, (0.0, 1.0)), 50, 3))
+    drawn = dots(line(values, (0.0, 1.0), 50, 3))
     assert np.flatnonzero(drawn[0]).tolist() == [77]
     assert drawn[-1].all()
 
 
 @pytest.mark.parametrize("value", [0.0, 0.25, 0.5, 1.0])
 def test_the_height_is_the_value(value):
-    drawn = dots(line(Lane("x", "", np.full(9, value), (0.0, 1.0)), 20, 4))
+    drawn = dots(line(np.full(9, value), (0.0, 1.0), 20, 4))
     rows = np.flatnonzero(drawn.any(axis=1))
     assert rows.tolist() == [round((1 - value) * 15)]
     assert drawn[rows[0]].all()
 
 
 def test_neighbours_are_joined():
-    drawn = dots(line(Lane("x", "", np.array([0.0, 1.0] * 10), (0.0, 1.0)), 10, 4))
+    drawn = dots(line(np.array([0.0, 1.0] * 10), (0.0, 1.0), 10, 4))
     assert drawn.any(axis=0).all()
     columns = [np.flatnonzero(drawn[:, x]) for x in range(drawn.shape[1])]
     for before, after in pairwise(columns):
@@ -62,7 +63,7 @@ def test_neighbours_are_joined():
 
 def test_what_is_not_finite_is_a_gap():
     values = np.array([0.5] * 10 + [np.nan] * 10 + [0.5] * 10)
-    drawn = dots(line(Lane("x", "", values, (0.0, 1.0)), 15, 2))
+    drawn = dots(line(values, (0.0, 1.0), 15, 2))
     assert drawn[:, :9].any(axis=0).all()
     assert not drawn[:, 11:19].any()
     assert drawn[:, 21:].any(axis=0).all()

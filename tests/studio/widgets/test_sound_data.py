@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from pieces.signals import DescantError
+from pieces.errors import DescantError
 from studio.widgets.peaks import BUCKET, Peaks
 from studio.widgets.spectra import bands, cividis, levels, row_of
 
