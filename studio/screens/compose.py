@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding
-from textual.containers import Container, Horizontal, Vertical
+from textual.containers import Horizontal, Vertical
 from textual.content import Content
 from textual.screen import ModalScreen
 from textual.widgets import Static
@@ -37,8 +37,8 @@ if TYPE_CHECKING:
     from studio.pictures.canvas import Pixels
     from studio.screens.model import Model
 
-#: Pictures a second, and how many of them pass between two drawings of the plots, and of all below a dialogue.
-FPS, PLOTS_EVERY, DIMMED_EVERY = 24, 3, 12
+#: Pictures a second, and how many of them pass between two drawings of words, of the plots, of all below a dialogue.
+FPS, WORDS_EVERY, PLOTS_EVERY, DIMMED_EVERY = 24, 2, 3, 12
 #: Seconds that the plots show.
 WINDOW = 20.0
 
@@ -57,7 +57,7 @@ class Compose(Deeds):
     #head { height: 1; padding: 0 1; background: $panel; }
     #body { height: 1fr; }
     #stage { width: 1fr; }
-    #frame { height: 3fr; background: #07080d; }
+    #picture { height: 3fr; background: #07080d; }
     #hint {
         layer: over; position: absolute; width: auto; height: auto; padding: 1 3;
         background: $surface; border: round $accent;
@@ -104,8 +104,7 @@ class Compose(Deeds):
         with Horizontal(id="body"):
             yield Shelf(id="shelf")
             with Vertical(id="stage"):
-                with Container(id="frame"):
-                    yield Picture(id="picture")
+                yield Picture(id="picture")
                 yield Plot(id="plot")
             yield Desk(id="desk")
         yield Timeline(id="timeline")
@@ -156,7 +155,8 @@ class Compose(Deeds):
         if meters is not None:
             self.query_one(Transport).hear(meters.peak)
             self.query_one(Desk).hear(meters.strips)
-        self._show_place()
+        if self._count % WORDS_EVERY == 0:
+            self._show_place()
         if self.query_one("#hint").display:
             self._place_hint()
         if self._count % PLOTS_EVERY == 0:
@@ -294,7 +294,7 @@ class Compose(Deeds):
             notice.set_class(bool(lines), "-new")
 
     def _place_hint(self) -> None:
-        hint, frame = self.query_one("#hint"), self.query_one("#frame").region
+        hint, frame = self.query_one("#hint"), self.query_one("#picture").region
         width, height = hint.outer_size
         left = frame.x + (frame.width - width) // 2
         hint.styles.offset = (

@@ -136,27 +136,27 @@ class Picture(Widget):
         from studio.widgets.cells import encode, quantised
 
         height, width = picture.shape[:2]
+        columns, rows = self.size
         if (width, height) != self.wanted or not width or not height:
             return False
         picture = quantised(picture, self._bits)
-        per_row = height // self.size.height
         if self._pixels is None or self._pixels.shape != picture.shape:
-            changed = np.arange(self.size.height)
-            self._rows = [Strip.blank(self.size.width)] * self.size.height
+            changed = np.arange(rows)
+            self._rows = [Strip.blank(columns)] * rows
         else:
-            differs = (picture != self._pixels).reshape(self.size.height, -1).any(axis=1)
+            differs = (picture != self._pixels).reshape(rows, -1).any(axis=1)
             changed = np.flatnonzero(differs)
         self._pixels = picture
         if not len(changed):
             return True
-        part = picture.reshape(self.size.height, per_row, width, 3)[changed].reshape(-1, width, 3)
+        part = picture.reshape(rows, height // rows, width, 3)[changed].reshape(-1, width, 3)
         for row, text in zip(changed.tolist(), encode(part, self._depth), strict=True):
-            self._rows[row] = ReadyStrip(text, self.size.width, partial(self._segments_of, row, text))
+            self._rows[row] = ReadyStrip(text, columns, partial(self._segments_of, row, text))
         self._fresh = True
-        if len(changed) > self.size.height // 2:
+        if len(changed) > rows // 2:
             self.refresh()
         else:
-            self.refresh(*[Region(0, row, self.size.width, 1) for row in changed.tolist()])
+            self.refresh(*[Region(0, row, columns, 1) for row in changed.tolist()])
         return True
 
     def _segments_of(self, row: int, text: str) -> list[Segment]:
