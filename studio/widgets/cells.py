@@ -18,7 +18,7 @@ Pixels: TypeAlias = NDArray[np.uint8]
 Depth = Literal["true", "256", "16", "none"]
 
 RESET = "\x1b[0m"
-_BLOCK = "▀".encode()
+_BLOCK = "▀"
 #: Thresholds of ordered dithering (B. Bayer, 1973), in 0..1.
 _BAYER = (np.array([[0, 8, 2, 10], [12, 4, 14, 6], [3, 11, 1, 9], [15, 7, 13, 5]]) + 0.5) / 16
 #: The colours of a terminal that has 16, as xterm shows them.
@@ -111,63 +111,52 @@ def _changes(values: NDArray[np.uint8]) -> NDArray[np.bool_]:
     return np.concatenate([np.ones((len(values), 1), dtype=bool), differs], axis=1)
 
 
+#: Bytes of cells as words of four, which are looked up quickly, ``[rows, columns, words]``; a NUL is not sent.
+_Words: TypeAlias = NDArray[np.uint32]
+
+
 @cache
-def _digits() -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
-    """Three digits for each number from 0 to 255, and which of them are no leading zeros."""
-    text = np.frombuffer("".join(f"{n:03d}" for n in range(256)).encode(), dtype=np.uint8).reshape(256, 3)
-    sent = np.stack([np.arange(256) >= 100, np.arange(256) >= 10, np.ones(256, dtype=bool)], axis=1)
-    return text, sent
+def _numbers(end: str) -> _Words:
+    """The digits and what follows them, for each number from 0 to 255."""
+    text = "".join(f"{n}".rjust(3, "\0") + end for n in range(256))
+    return np.frombuffer(text.encode(), dtype=np.uint32)
 
 
-_Codes: TypeAlias = tuple[NDArray[np.uint8], NDArray[np.bool_]]
+@cache
+def _padded(text: str) -> _Words:
+    """A text in whole words."""
+    data = text.encode()
+    return np.frombuffer(data + bytes(-len(data) % 4), dtype=np.uint32)
 
 
-def _codes(prefix: str, numbers: list[NDArray[np.uint8]]) -> _Codes:
-    """The bytes ``ESC [ prefix N ; N ... m`` of every cell, and which of them are sent."""
-    text, sent = _digits()
-    head = np.frombuffer(f"\x1b[{prefix}".encode(), dtype=np.uint8)
-    shape = numbers[0].shape
-    length = len(head) + 4 * len(numbers)
-    out = np.empty((*shape, length), dtype=np.uint8)
-    mask = np.ones((*shape, length), dtype=bool)
+def _codes(prefix: str, numbers: list[NDArray[np.uint8]]) -> _Words:
+    """``ESC [ prefix N ; N ... m`` of every cell."""
+    head = _padded(f"\x1b[{prefix}")
+    out = np.empty((*numbers[0].shape, len(head) + len(numbers)), dtype=np.uint32)
     out[..., : len(head)] = head
     for i, number in enumerate(numbers):
-        at = len(head) + 4 * i
-        out[..., at : at + 3] = text[number]
-        mask[..., at : at + 3] = sent[number]
-        out[..., at + 3] = ord("m") if i == len(numbers) - 1 else ord(";")
-    return out, mask
+        out[..., len(head) + i] = _numbers("m" if i == len(numbers) - 1 else ";")[number]
+    return out
 
 
-def _codes_true(colours: Pixels, layer: int) -> _Codes:
+def _codes_true(colours: Pixels, layer: int) -> _Words:
     return _codes(f"{layer};2;", [colours[..., i] for i in range(3)])
 
 
-def _codes_256(numbers: NDArray[np.uint8], layer: int) -> _Codes:
+def _codes_256(numbers: NDArray[np.uint8], layer: int) -> _Words:
     return _codes(f"{layer};5;", [numbers])
 
 
-def _codes_16(numbers: NDArray[np.uint8], layer: int) -> _Codes:
+def _codes_16(numbers: NDArray[np.uint8], layer: int) -> _Words:
     base = np.where(numbers < 8, layer - 8, layer + 44).astype(np.uint8)  # 30.. and 90.., 40.. and 100..
     return _codes("", [base + numbers])
 
 
-def _joined(above: _Codes, below: _Codes, new_above: NDArray[np.bool_], new_below: NDArray[np.bool_]) -> list[str]:
-    """All cells' bytes in one piece, without those that say again what the cell before has said; cut into rows."""
-    rows, columns = new_above.shape
-    block = np.broadcast_to(np.frombuffer(_BLOCK, dtype=np.uint8), (rows, columns, len(_BLOCK)))
-    text = np.concatenate([above[0], below[0], block], axis=2)
-    sent = np.concatenate(
-        [
-            above[1] & new_above[..., None],
-            below[1] & new_below[..., None],
-            np.ones((rows, columns, len(_BLOCK)), dtype=bool),
-        ],
-        axis=2,
-    )
-    whole = text[sent].tobytes()
-    ends = np.cumsum(sent.sum(axis=(1, 2))).tolist()
-    return [whole[a:b].decode() + RESET for a, b in zip([0, *ends[:-1]], ends, strict=True)]
+def _joined(above: _Words, below: _Words, new_above: NDArray[np.bool_], new_below: NDArray[np.bool_]) -> list[str]:
+    """The rows in one piece each, without what says again what the cell before has said."""
+    block = np.broadcast_to(_padded(_BLOCK), (*new_above.shape, 1))
+    text = np.concatenate([above * new_above[..., None], below * new_below[..., None], block], axis=2)
+    return [row.tobytes().translate(None, b"\0").decode() + RESET for row in text]
 
 
 def _nearest_256(picture: Pixels) -> NDArray[np.uint8]:
