@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -38,7 +39,14 @@ def launch(archive: str | None = None, asked: Asked | None = None) -> int:
     return status
 
 
+def settle() -> None:
+    """Let garbage be collected, but none of what is there now: to look at all of it holds the screen for 0.1 s."""
+    gc.freeze()
+    gc.enable()
+
+
 def _play(archive: str | None, asked: Asked | None, alive: int) -> int:
+    gc.disable()  # until it has begun: of what is imported nothing goes
     from studio.app import Studio
     from studio.config import configuration
 
@@ -51,7 +59,10 @@ def _play(archive: str | None, asked: Asked | None, alive: int) -> int:
     def start(post: Callable[[object], None]) -> Model:
         from studio.session import Session
 
-        return Session(post, archive) if performing is None else performing.start(post)
+        try:
+            return Session(post, archive) if performing is None else performing.start(post)
+        finally:
+            settle()
 
     app = Studio(start, configuration(), perform=None if performing is None else performing.begin)
     app.run_beside(lambda leave: asyncio.get_running_loop().add_reader(alive, leave))

@@ -13,7 +13,7 @@ import tempfile
 import termios
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from tests.benchmarks.measure import ROOT, Row
@@ -117,6 +117,7 @@ def measured() -> None:
 
     from studio.app import Studio
     from studio.config import configuration
+    from studio.launch import settle
     from studio.session import Session
     from studio.widgets.picture import Picture
 
@@ -171,7 +172,12 @@ def measured() -> None:
         def on_ready(self) -> None:
             self.measuring = asyncio.create_task(measure(self))
 
-    app = Measured(lambda post: Session(post, backend="silent"), configuration(), "digits")
+    def start(post: Callable[[object], None]) -> Session:
+        session = Session(post, backend="silent")
+        settle()
+        return session
+
+    app = Measured(start, configuration(), "digits")
     app.run()
     if app.model is not None:
         app.model.close()
