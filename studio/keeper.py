@@ -26,9 +26,10 @@ if TYPE_CHECKING:
 
 Post: TypeAlias = Callable[[object], None]
 Job: TypeAlias = "Callable[[Archive], None]"
-#: Seconds between two tries where the archive is busy, and of one; seconds for which one that is not busy may go on
-#: storing. A try is short, so that a held archive is soon known, and said.
-_AGAIN, _TRY, _PATIENCE = 1.0, 2.0, 60.0
+#: Seconds of a try where the archive may be busy: short, so that a held archive is soon known, and said.
+TRY_S = 2.0
+#: Seconds between two tries, and for which an archive that is not busy may go on storing.
+_AGAIN, _PATIENCE = 1.0, 60.0
 
 
 class Keeper:
@@ -119,7 +120,7 @@ class Keeper:
 
         if self._archive is None and not self._refused:
             try:
-                self._archive = Archive.open(self.place, patience=_TRY)
+                self._archive = Archive.open(self.place, patience=TRY_S)
             except ArchiveBusy:
                 raise
             except DescantError as error:

@@ -204,22 +204,23 @@ class Leader:
             self._performer.send(Stop())
         self._newest, self._is_silenced = run, False
 
-        def supplied(archive: Archive) -> None:
-            from db.records import ArchiveBusy
-
-            try:
-                paths = take.paths(archive)
-            except ArchiveBusy:
-                raise  # it is tried again
-            except DescantError:
-                run.ended = run.failed = True
-                raise
-            self._begin(run, paths)
-
         if needs_takes:
-            self._keeper.do(supplied)
+            self._keeper.do(lambda archive: self._supply(run, archive))
         else:
             self._begin(run, {})
+
+    def _supply(self, run: Run, archive: Archive) -> None:
+        """Begin it with the files of the takes that it needs."""
+        from db.records import ArchiveBusy
+
+        try:
+            paths = run.take.paths(archive)
+        except ArchiveBusy:
+            raise  # it is tried again
+        except DescantError:
+            run.ended = run.failed = True
+            raise
+        self._begin(run, paths)
 
     def _begin(self, run: Run, paths: Mapping[str, str]) -> None:
         with self.lock:

@@ -38,7 +38,7 @@ class Sound:
     def __init__(self, post: Post, backend: Backend | None) -> None:
         self._post, self._backend = post, backend
         self._engine: Engine | None = None
-        #: What has happened to the engine last, and the how manieth time something has.
+        #: How many things have happened to the engine, and the last of them.
         self._happened = (0, "")
         self._told = ("", False, 0, 0)
         self._off: frozenset[str] = frozenset()

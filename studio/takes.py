@@ -9,6 +9,7 @@ from threading import RLock
 from typing import TYPE_CHECKING
 
 from pieces.errors import DescantError
+from studio.keeper import TRY_S
 
 if TYPE_CHECKING:
     from db.archive import Archive, Family, TakeRecord, TakeRow
@@ -17,8 +18,6 @@ if TYPE_CHECKING:
 
 #: Takes that a page has.
 PAGE = 60
-#: Seconds for which a list that somebody waits for may wait for an archive that is held.
-_TRY = 2.0
 
 
 @dataclass(frozen=True)
@@ -194,7 +193,7 @@ def earlier(place: str) -> list[tuple[SessionRecord, str]]:
     """Sessions of an archive that can be gone on with, and the edit at which each stands; see `db.sessions`."""
     from db.archive import Archive
 
-    with Archive.open(place, create=False, patience=_TRY) as archive:
+    with Archive.open(place, create=False, patience=TRY_S) as archive:
         return archive.sessions.earlier()
 
 

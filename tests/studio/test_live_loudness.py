@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 import time
+import tomllib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
 
+from db.archive import Archive
 from pieces.piece import find_piece, library, parse_piece
 from sonify.engine.client import Engine
 from sonify.engine.commands import Record
+from studio.compose import compose
 from studio.messages import Ended, Opened, Position, Stop
+from studio.plan import plan
 from studio.reports import Meters, Offered
 from studio.session import Session
 from tests.performing import TONE, Stage, piece
-from tests.studio.test_session import Said
+from tests.studio.test_session import PIECE, Said
 
 SECONDS = 9.0
 
@@ -89,22 +95,36 @@ def test_a_piece_of_ones_own_is_as_loud_as_a_take_of_it(descant, home, tmp_path)
     piece_file.write_text(parse_piece(piece([{"name": "all", "bars": 20}], score=soft), "own").to_toml())
     descant("compose", piece_file, "--quiet")
     said, path = Said(), tmp_path / "heard.wav"
-    session = Session(said, backend="silent")
-    try:
-        session.open(str(piece_file))
-        said.wait(Meters)
-        said.wait(Opened)
-        answered(session, said)
+    with sounding(piece_file, said) as session:
         session.play()
         said.wait(Position, lambda p: p.mode == "live" and p.seconds > 2.0)
         session.sound.send(Record(path))
         said.wait(Position, lambda p: p.seconds > 6.0)
         session.sound.send(Record(None))
         said.wait(Position, lambda p: p.seconds > 7.0)
-    finally:
-        session.close()
     sound, _ = soundfile.read(path)
     assert pyloudnorm.Meter(48_000).integrated_loudness(sound) == pytest.approx(-16.0, abs=2.5)
+
+
+@contextmanager
+def sounding(path: Path, said: Said) -> Iterator[Session]:
+    """A session that has opened a piece, its engine heard, and knows how loud a take of it was."""
+    session = Session(said, backend="silent")
+    try:
+        session.open(str(path))
+        said.wait(Opened)
+        said.wait(Meters)
+        answered(session, said)
+        yield session
+    finally:
+        session.close()
+
+
+def composed(home: Path, path: Path, text: str = PIECE, bars: int = 8) -> str:
+    """A take of a piece of 1000 bars, but a short one; its sound is known."""
+    short = parse_piece(tomllib.loads(text.replace("bars = 1000", f"bars = {bars}")), path.stem)
+    with Archive.open(home / "archive.db") as archive:
+        return compose(archive, plan(str(path), short, path.parent), 1)
 
 
 def answered(session: Session, said: Said) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sqlite3
 import time
-import tomllib
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
@@ -13,14 +12,11 @@ import pytest
 import soundfile
 
 from db.archive import Archive
-from pieces.piece import parse_piece
 from sonify.engine.commands import Backend, Record
-from studio.compose import compose
 from studio.messages import Notice, Opened, Position
-from studio.plan import plan
 from studio.reports import Meters, Recording
 from studio.session import Session
-from tests.studio.test_live_loudness import answered
+from tests.studio.test_live_loudness import answered, composed
 from tests.studio.test_session import GAIN, PIECE, Said, archived
 
 
@@ -69,13 +65,6 @@ def recovered(session_id: str, backend: Backend | None = None) -> tuple[Session,
     session.recover(session_id)
     said.wait(Opened)
     return session, said
-
-
-def composed(home: Path, path: Path, text: str = PIECE, bars: int = 8) -> str:
-    """A take of the piece, but a short one; its sound is known."""
-    piece = parse_piece(tomllib.loads(text.replace("bars = 1000", f"bars = {bars}")), "quick")
-    with Archive.open(home / "archive.db") as archive:
-        return compose(archive, plan(str(path), piece, path.parent), 1)
 
 
 def test_what_is_performed_of_a_derived_piece_is_still_the_takes_child_and_as_loud_as_it(

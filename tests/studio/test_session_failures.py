@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 import threading
-import tomllib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,17 +17,15 @@ import pytest
 
 from db.archive import Archive
 from pieces.errors import DescantError
-from pieces.piece import parse_piece
 from pieces.signals import FrameBlock
 from studio.camera import Camera
-from studio.compose import compose
 from studio.filming import Filming
 from studio.messages import Ended, Made, Notice, Opened, Position
-from studio.plan import plan
 from studio.replay import verify
 from studio.reports import Crashed, Offered
 from studio.session import Session
 from tests.studio.test_camera import PICTURE
+from tests.studio.test_live_loudness import composed
 from tests.studio.test_session import PIECE, Said
 
 Kind = TypeVar("Kind")
@@ -246,9 +243,7 @@ def held(archive: Path) -> Iterator[None]:
 def test_a_piece_of_a_take_that_waits_for_its_archive_has_not_failed(
     session: Session, said: Said, path: Path, home: Path, tmp_path: Path
 ) -> None:
-    with Archive.open(home / "archive.db") as archive:
-        short = PIECE.replace("bars = 1000", "bars = 4")
-        take = compose(archive, plan("quick", parse_piece(tomllib.loads(short), "quick"), tmp_path), 1)
+    take = composed(home, path)
     part = PIECE[PIECE.index("[parts.fit]") : PIECE.index("[[sections]]")]
     again = f'[parts.fit]\nsource = "recording"\nrate = 50\ninputs = {{ take = "{take}" }}\n\n'
     (tmp_path / "again.toml").write_text(PIECE.replace(part, again))

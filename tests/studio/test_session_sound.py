@@ -4,20 +4,16 @@ from __future__ import annotations
 
 import os
 import signal
-import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from db.archive import Archive
-from pieces.piece import parse_piece
-from studio.compose import compose
 from studio.messages import Opened, Position
-from studio.plan import plan
 from studio.reports import Crashed, EngineState, Meters
 from studio.session import Session
-from tests.studio.test_live_loudness import answered
+from tests.studio.test_live_loudness import composed, sounding
 from tests.studio.test_session import PIECE, Said, stopped
 
 TWO = PIECE + PIECE[PIECE.index("[score.voices.tone]") :].replace("tone", "other")
@@ -110,15 +106,8 @@ def test_a_killed_performer_is_said_and_the_next_performance_sounds(session: Ses
 def test_how_loud_a_piece_is_is_what_it_says_and_not_what_a_take_of_it_needed(home: Path, tmp_path: Path) -> None:
     path, said = tmp_path / "two.toml", Said()
     path.write_text(TWO)
-    with Archive.open(home / "archive.db") as archive:
-        short = parse_piece(tomllib.loads(TWO.replace("bars = 1000", "bars = 8")), "two")
-        compose(archive, plan(str(path), short, tmp_path), 1)
-    session = Session(said, backend="silent")
-    try:
-        session.open(str(path))
-        said.wait(Opened)
-        said.wait(Meters)
-        answered(session, said)
+    composed(home, path, TWO)
+    with sounding(path, said) as session:
         session.edit("master.trim", -40.0)
         session.new_seed(5)
         session.play()
@@ -126,5 +115,3 @@ def test_how_loud_a_piece_is_is_what_it_says_and_not_what_a_take_of_it_needed(ho
         said.wait(Position, lambda p: p.seconds > 2.0, since=began)
         peaks = [max(report.peak) for report in said.all[began:] if isinstance(report, Meters)]
         assert 0.0 < max(peaks) < 0.02
-    finally:
-        session.close()

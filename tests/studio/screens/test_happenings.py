@@ -14,6 +14,7 @@ from textual.widgets import Static
 from pieces.piece import find_piece
 from studio.messages import Made
 from studio.screens.dialogs import Ask
+from studio.widgets.plot import Plot
 from tests.studio.screens.stage import play, staged, stepped, takes
 
 pytestmark = pytest.mark.usefixtures("home")
@@ -125,15 +126,19 @@ def test_what_a_source_says_is_shown_as_it_is(tmp_path):
     play(scene)
 
 
-def test_a_screen_that_was_busy_takes_everything_in_at_once(tmp_path):
+def test_a_screen_that_was_busy_takes_everything_in_at_once(tmp_path, monkeypatch):
     async def scene():
         async with staged(tmp_path) as stage:
             stepped(stage.session, stage.said, 150)  # the screen's loop is held meanwhile
             assert sum(isinstance(r, Made) for r in stage.app.reports) == 150
             assert stage.app.composing is not None
+            drawn: list[object] = []
+            plot = stage.app.composing.query_one(Plot)
+            monkeypatch.setattr(plot, "show", drawn.append)
             await stage.app.composing.turn()
             assert stage.trail.end == 150
             assert not stage.app.reports
+            assert len(drawn) <= 1  # and draws it once at most
 
     play(scene)
 

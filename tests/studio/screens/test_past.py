@@ -257,7 +257,7 @@ def test_earlier_sessions_of_an_archive_that_is_held_are_not_waited_for(tmp_path
             app = App[None]()
             async with app.run_test(size=(100, 40)):
                 with monkeypatch.context() as patch:
-                    patch.setattr("studio.takes._TRY", 60.0)
+                    patch.setattr("studio.takes.TRY_S", 60.0)
                     for is_there in (lambda: True, lambda: app.screen.query("#said")):  # however soon one leaves
                         app.push_screen(Earlier(str(place)))
                         await until(lambda is_there=is_there: isinstance(app.screen, Earlier) and is_there())
