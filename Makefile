@@ -32,7 +32,7 @@ lint: setup-test
 	$(BIN)/lint-imports
 
 test: setup-test lint
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 bench: setup-test
 	$(BIN)/python -m tests.benchmarks
