@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
@@ -148,6 +149,20 @@ def test_errors_are_one_line(descant, error, tmp_path, home):
     assert "no archive" in error("--archive", tmp_path / "none.db", "exhibit", "example.toml", "--no-screen")
 
 
+@pytest.fixture
+def tmux() -> Iterator[Callable[..., str]]:
+    """A tmux of this test's own: one that was just told to end may take the next session down with it."""
+    if not shutil.which("tmux"):
+        pytest.skip("tmux is not installed")
+    name = f"exhibit-{uuid.uuid4().hex}"
+
+    def run(*words: str) -> str:
+        return subprocess.run(["tmux", "-L", name, *words], capture_output=True, text=True).stdout
+
+    yield run
+    run("kill-server")
+
+
 #: The command, whose screen has a fault at each key.
 FAULTY = """
 import studio.screens.exhibit as screen
@@ -158,8 +173,7 @@ main()
 """
 
 
-@pytest.mark.skipif(not shutil.which("tmux"), reason="tmux is not installed")
-def test_a_fault_of_the_screen_ends_it_in_order_with_one_line(path, home, tmp_path):
+def test_a_fault_of_the_screen_ends_it_in_order_with_one_line(path, home, tmp_path, tmux):
     (tmp_path / "faulty.py").write_text(FAULTY)
     code = f"exec(open('{tmp_path / 'faulty.py'}').read())"
     words = f'{sys.executable} -c "{code}" exhibit {path} --backend silent'
@@ -171,27 +185,19 @@ def test_a_fault_of_the_screen_ends_it_in_order_with_one_line(path, home, tmp_pa
         return tmux("capture-pane", "-p")
 
     tmux("-f", "/dev/null", "new-session", "-d", "-x", "100", "-y", "30", f"sh {tmp_path / 'run.sh'}")
-    try:
-        until(lambda: (found := newest(home)) is not None and found.position > 0.0, 60)
-        tmux("send-keys", "a")
-        until(lambda: "status 1" in shown(), 20)
-        text = " ".join(shown().split())
-        assert "p.toml: a fault of Descant's own: RuntimeError: no key fits;" in text
-        assert "Traceback" not in text
-        assert "stopped in item" in text  # its place is kept
-        assert (last := newest(home)) is not None
-        assert last.outcome == "stopped"
-        assert "no key" in (home / "fault.txt").read_text()
-    finally:
-        tmux("kill-server")
+    until(lambda: (found := newest(home)) is not None and found.position > 0.0, 60)
+    tmux("send-keys", "a")
+    until(lambda: "status 1" in shown(), 20)
+    text = " ".join(shown().split())
+    assert "p.toml: a fault of Descant's own: RuntimeError: no key fits;" in text
+    assert "Traceback" not in text
+    assert "stopped in item" in text  # its place is kept
+    assert (last := newest(home)) is not None
+    assert last.outcome == "stopped"
+    assert "no key" in (home / "fault.txt").read_text()
 
 
-def tmux(*words: str) -> str:
-    return subprocess.run(["tmux", "-L", f"exhibit{os.getpid()}", *words], capture_output=True, text=True).stdout
-
-
-@pytest.mark.skipif(not shutil.which("tmux"), reason="tmux is not installed")
-def test_in_a_terminal_it_hides_the_cursor_and_leaves_all_as_it_was_even_killed(path, home, tmp_path):
+def test_in_a_terminal_it_hides_the_cursor_and_leaves_all_as_it_was_even_killed(path, home, tmp_path, tmux):
     words = " ".join(f"'{word}'" for word in [*DESCANT, "exhibit", str(path), "--backend", "silent"])
     (tmp_path / "run.sh").write_text(
         f"export DESCANT_HOME={home} COLORTERM=truecolor TERM=tmux-256color\n"
@@ -205,26 +211,23 @@ def test_in_a_terminal_it_hides_the_cursor_and_leaves_all_as_it_was_even_killed(
         return tmux("capture-pane", "-p")
 
     tmux("-f", "/dev/null", "new-session", "-d", "-x", "100", "-y", "30", f"sh {tmp_path / 'run.sh'}")
-    try:
-        until(lambda: flags() == "1 0" and "A low tone" in shown(), 60)
-        until(lambda: (found := newest(home)) is not None and found.position > 0.0, 30)  # its place is stored
-        shell = int(tmux("display-message", "-p", "#{pane_pid}"))
-        os.kill(screen_of(shell), signal.SIGKILL)
-        until(lambda: flags() == "0 1", 20)
-        until(lambda: flags() == "1 0" and "tone" in shown(), 60)  # it was started again
-        tmux("send-keys", "x")
-        until(lambda: "type exit" in shown(), 10)
-        tmux("send-keys", "C-c")
-        tmux("send-keys", "C-z")
-        time.sleep(0.3)  # whatever these would do has been done
-        assert flags() == "1 0"
-        tmux("send-keys", "q", "q", "q")
-        until(lambda: "second 0" in shown(), 20)
-        assert flags() == "0 1"
-        text = " ".join(shown().split())
-        assert "first 1" in text
-        assert "SIGKILL" in text
-        assert "it goes on with item" in text
-        assert "stopped in item" in text
-    finally:
-        tmux("kill-server")
+    until(lambda: flags() == "1 0" and "A low tone" in shown(), 60)
+    until(lambda: (found := newest(home)) is not None and found.position > 0.0, 30)  # its place is stored
+    shell = int(tmux("display-message", "-p", "#{pane_pid}"))
+    os.kill(screen_of(shell), signal.SIGKILL)
+    until(lambda: flags() == "0 1", 20)
+    until(lambda: flags() == "1 0" and "tone" in shown(), 60)  # it was started again
+    tmux("send-keys", "x")
+    until(lambda: "type exit" in shown(), 10)
+    tmux("send-keys", "C-c")
+    tmux("send-keys", "C-z")
+    time.sleep(0.3)  # whatever these would do has been done
+    assert flags() == "1 0"
+    tmux("send-keys", "q", "q", "q")
+    until(lambda: "second 0" in shown(), 20)
+    assert flags() == "0 1"
+    text = " ".join(shown().split())
+    assert "first 1" in text
+    assert "SIGKILL" in text
+    assert "it goes on with item" in text
+    assert "stopped in item" in text

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -34,7 +35,7 @@ class Ride:
 
 
 @pytest.fixture(scope="module")
-def ride(tmp_path_factory: pytest.TempPathFactory) -> Ride:
+def ride(scratch: Path) -> Ride:
     """The piece in a third of its time, without the ten digits that sing in the background."""
     piece, _ = find_piece("landscape")
     part = piece.parts["ride"]
@@ -44,7 +45,7 @@ def ride(tmp_path_factory: pytest.TempPathFactory) -> Ride:
     kept = {n: v for n, v in score.voices.items() if not n.startswith("digit")}
     score = score.model_copy(update={"voices": kept})
     whole = resolved(score, Landscape.channels, frames)
-    return Ride(frames, whole, rendered(whole, frames, piece.master, tmp_path_factory.mktemp("ride")))
+    return Ride(frames, whole, rendered(whole, frames, piece.master, scratch))
 
 
 def explained(truth: Floats, decoded: Floats) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 import pyloudnorm
@@ -28,9 +29,9 @@ STRETCHES = np.exp2(np.arange(-1.0, 4.01, 0.25))
 
 
 @pytest.fixture(scope="module")
-def canon(tmp_path_factory: pytest.TempPathFactory) -> Whole:
+def canon(scratch: Path) -> Whole:
     """The piece with seed 1."""
-    return whole("canon", 1, tmp_path_factory.mktemp("canon"))
+    return whole("canon", 1, scratch)
 
 
 @pytest.fixture(scope="module")

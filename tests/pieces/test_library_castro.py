@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pyloudnorm
 import pytest
@@ -17,9 +19,9 @@ CHORD = ("root", "fifth", "tenth")
 
 
 @pytest.fixture(scope="module")
-def castro(tmp_path_factory: pytest.TempPathFactory) -> Whole:
+def castro(scratch: Path) -> Whole:
     """The piece with seed 1."""
-    return whole("castro", 1, tmp_path_factory.mktemp("castro"))
+    return whole("castro", 1, scratch)
 
 
 def rough(castro: Whole, sound: np.ndarray, start: float, seconds: float = 1.5) -> float:

@@ -150,22 +150,21 @@ SIZE, FPS = (640, 360), 15
 
 
 @pytest.fixture(scope="module")
-def film(tmp_path_factory: pytest.TempPathFactory) -> Film:
+def film(scratch: Path) -> Film:
     """Knots and curves that are found within the time of a test."""
-    folder = tmp_path_factory.mktemp("film")
     faster = {"knots.steps_per_tick": 10, "cubics.learning_rate": 0.06}
     piece = from_part(find_piece(FOUR_PARTS)[0], 3).with_controls(faster)
     notes = [(0.5, 3.2, n) for n in (45, 52, 57)] + [(4.0, 4.1, 36)]
     notes += [(4.2 + 0.1 * k, 4.25 + 0.1 * k, 50 + 5 * k) for k in range(5)] + [(5.0, 7.6, 84)]
-    mid = midi(folder / "x.mid", notes, [3.5, 7.8])
-    planned = plan("live", piece, folder)
-    with Archive.open(folder / "archive.db") as archive:
+    mid = midi(scratch / "x.mid", notes, [3.5, 7.8])
+    planned = plan("live", piece, scratch)
+    with Archive.open(scratch / "archive.db") as archive:
         take_id = compose(archive, planned, 3, stage=Script(planned.piece, read_midi(mid)))
         take = archive.take(take_id)
         played, scene = staged(archive, take, planned.piece)
-        write(scene.film(FPS, *SIZE), FPS, heard(archive, take), None, folder / "film.mp4")
+        write(scene.film(FPS, *SIZE), FPS, heard(archive, take), None, scratch / "film.mp4")
         frames = {part: archive.frames(take_id, part=part) for part in take.parts}
-    with av.open(str(folder / "film.mp4")) as container:
+    with av.open(str(scratch / "film.mp4")) as container:
         return Film([f.to_ndarray(format="rgb24") for f in container.decode(video=0)], frames, played)
 
 

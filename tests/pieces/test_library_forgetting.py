@@ -32,16 +32,15 @@ BEATS = 5
 
 
 @pytest.fixture(scope="module")
-def forgetting(tmp_path_factory: pytest.TempPathFactory) -> Whole:
+def forgetting(scratch: Path) -> Whole:
     """The piece with seed 1, every tempo doubled: the same beats and ticks in half the time."""
-    folder = tmp_path_factory.mktemp("forgetting")
     piece, _ = find_piece("forgetting")
     sections = piece.model_dump(mode="json", exclude_none=True)["sections"]
     for section in sections:
         section["tempo"] = (2 * np.asarray(section.get("tempo", piece.metre.tempo))).tolist()
-    path: Path = folder / "forgetting.toml"
+    path: Path = scratch / "forgetting.toml"
     path.write_text(piece.with_values({"sections": sections}).to_toml())
-    return whole(str(path), 1, folder)
+    return whole(str(path), 1, scratch)
 
 
 @pytest.fixture(scope="module")

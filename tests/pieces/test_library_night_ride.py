@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pyloudnorm
 import pytest
@@ -23,10 +25,9 @@ LOOPS = {"loop": 8, "tighter": 4, "tighter still": 2, "tightest": 1}
 
 
 @pytest.fixture(scope="module")
-def ride(tmp_path_factory: pytest.TempPathFactory) -> Whole:
+def ride(scratch: Path) -> Whole:
     """The piece with seed 1."""
-    folder = tmp_path_factory.mktemp("ride")
-    return whole(hurried("night-ride", folder), 1, folder)
+    return whole(hurried("night-ride", scratch), 1, scratch)
 
 
 class Contour:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 import pyloudnorm
@@ -33,10 +34,9 @@ SECTIONS = {
 
 
 @pytest.fixture(scope="module")
-def strata(tmp_path_factory: pytest.TempPathFactory) -> Whole:
+def strata(scratch: Path) -> Whole:
     """The piece with seed 1."""
-    folder = tmp_path_factory.mktemp("strata")
-    return whole(hurried("strata", folder), 1, folder)
+    return whole(hurried("strata", scratch), 1, scratch)
 
 
 def last(strata: Whole, sound: Floats, section: str, share: float = 1 / 3) -> Floats:

@@ -26,17 +26,16 @@ PACES = {"ground": 2, "wind_d": 4, "rain_d": 6}
 
 
 @pytest.fixture(scope="module")
-def weather(tmp_path_factory: pytest.TempPathFactory) -> Whole:
+def weather(scratch: Path) -> Whole:
     """The piece with seed 1: the same beats and ticks in two thirds of the time."""
-    folder = tmp_path_factory.mktemp("weather")
     piece, _ = find_piece("weather")
     sections = piece.model_dump(mode="json", exclude_none=True)["sections"]
     for section in sections:
         if "tempo" in section:
             section["tempo"] = (1.5 * np.asarray(section["tempo"])).tolist()
-    path: Path = folder / "weather.toml"
+    path: Path = scratch / "weather.toml"
     path.write_text(piece.with_values({"metre.tempo": 1.5 * piece.metre.tempo, "sections": sections}).to_toml())
-    return whole(str(path), 1, folder)
+    return whole(str(path), 1, scratch)
 
 
 def strokes(sound: Floats, rate: int) -> Floats:

@@ -5,7 +5,9 @@ Pieces that measure are played whole. Of music, which promises its level and its
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -23,10 +25,11 @@ BEGINNING = {"strata": 45.0}
 
 
 @pytest.fixture(scope="module", params=PURPOSES)
-def shipped(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Take:
+def shipped(request: pytest.FixtureRequest) -> Iterator[Take]:
     """A piece, played once."""
     seconds = None if PURPOSES[request.param] == "measure" else BEGINNING.get(request.param, 20.0)
-    return performed(request.param, tmp_path_factory.mktemp(request.param), seconds)
+    with TemporaryDirectory(prefix="descant-") as folder:
+        yield performed(request.param, Path(folder), seconds)
 
 
 def test_a_piece_is_clean(shipped: Take, clicks: Any) -> None:
