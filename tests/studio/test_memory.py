@@ -180,7 +180,7 @@ tempo = 60
 [parts.fit]
 source = "digits"
 rate = 20
-controls = { steps_per_tick = STEPS, batch_size = 64 }
+controls = { steps_per_tick = STEPS, batch_size = 256 }
 
 [[sections]]
 name = "all"
@@ -198,7 +198,7 @@ lanes = { pitch = { channel = "loss", range = [200, 800] } }
 def steps_within(seconds: float) -> int:
     """How many steps of that training this machine makes in a time."""
     digits = find_source("digits")
-    controls = check_controls(digits, {"steps_per_tick": 4, "batch_size": 64})
+    controls = check_controls(digits, {"steps_per_tick": 4, "batch_size": 256})
     source = digits(0, controls)
     source.step(controls, [], 2)
     took = source.step(controls, [], 8).arrays["step_time"]

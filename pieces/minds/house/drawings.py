@@ -10,13 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from pieces.minds.house.figures import ACCESSORIES, BLACK, FIGURES, SCENES, Colour, Pen, blend, shaded
+from pieces.minds.house.figures import ACCESSORIES, BLACK, OTHERS, SCENES, WEARERS, Colour, Pen, blend, shaded
 
 #: Pixels of a drawing, a side; it is drawn so many times larger and reduced.
 SIZE, OVERSAMPLING = 64, 4
-OBJECTS = tuple(FIGURES)
-#: Who can wear something.
-WEARERS = ("cat", "dog", "bird", "fish", "person")
+OBJECTS = (*WEARERS, *OTHERS)
 THINGS = tuple(ACCESSORIES)
 COLOURS: dict[str, Colour] = {
     "red": (214, 52, 50),
@@ -33,8 +31,6 @@ PAPERS: dict[str, Colour] = {
     "on a purple background": (138, 84, 186),
 }
 BACKGROUNDS = (*SCENES, *PAPERS)
-#: Words that captions never use and prompts may: they are read, and mean nothing to this mind.
-FILLERS = ("the", "with", "wearing", "and", "is", "of", "picture", "drawing", "no", "not", "two")
 
 
 @dataclass(frozen=True)
@@ -50,13 +46,17 @@ class Drawing:
     background : str
         One of `BACKGROUNDS`.
     wears : tuple of str
-        Some of `THINGS`, in their order; empty unless `thing` is one of `WEARERS`.
+        Some of `THINGS`; empty unless `thing` is one of `WEARERS`.
     """
 
     thing: str
     colour: str
     background: str
     wears: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.wears and self.thing not in WEARERS:
+            raise ValueError(f"a {self.thing} wears nothing, not {self.wears}: allowed are {', '.join(WEARERS)}")
 
 
 def imagine(rng: np.random.Generator) -> Drawing:
@@ -75,17 +75,18 @@ def draw(drawing: Drawing, rng: np.random.Generator) -> NDArray[np.uint8]:
         SCENES[drawing.background](paper, side, rng)
     colour = blend(COLOURS[drawing.colour], BLACK, rng.uniform(0, 0.08))
     hatted = "party hat" in drawing.wears
-    wearer = drawing.thing in WEARERS
-    scale = (0.385 if wearer else 0.41) * rng.uniform(0.96, 1.04) * (0.88 if hatted else 1.0)
+    scale = (0.385 if drawing.thing in WEARERS else 0.41) * rng.uniform(0.96, 1.04) * (0.84 if hatted else 1.0)
     centre = (
         side * (0.5 + rng.uniform(-0.03, 0.03)),
-        side * ((0.6 if hatted else 0.52) + rng.uniform(-0.02, 0.02)),
+        side * ((0.56 if hatted else 0.48) + rng.uniform(-0.02, 0.02)),
     )
     pen = Pen(paper, centre, side * scale, rng.uniform(-0.05, 0.05), shaded(colour, 0.72))
-    body = FIGURES[drawing.thing](pen, colour, rng)
-    if body is not None:
+    if drawing.thing in WEARERS:
+        body = WEARERS[drawing.thing](pen, colour, rng)
         for thing in drawing.wears:
             ACCESSORIES[thing](pen, body)
+    else:
+        OTHERS[drawing.thing](pen, colour, rng)
     return np.asarray(image.reduce(OVERSAMPLING), dtype=np.uint8)
 
 
@@ -113,8 +114,8 @@ def caption(drawing: Drawing, rng: np.random.Generator | None = None) -> str:
 
 
 def vocabulary() -> tuple[str, ...]:
-    """Every word that the house mind knows, in alphabetical order."""
-    spoken = [*OBJECTS, *THINGS, *COLOURS, *BACKGROUNDS, "a an in and", *FILLERS]
+    """Every word that captions are made of, in alphabetical order: all that the house mind can know."""
+    spoken = [*OBJECTS, *THINGS, *COLOURS, *BACKGROUNDS, "a an in and"]
     return tuple(sorted({word for phrase in spoken for word in phrase.split()}))
 
 

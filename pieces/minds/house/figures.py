@@ -19,7 +19,6 @@ Point: TypeAlias = tuple[float, float]
 BLACK, WHITE = (0, 0, 0), (255, 255, 255)
 GLASS: Colour = (190, 225, 250)
 EYE: Colour = (22, 20, 28)
-SUN: Colour = (255, 222, 80)
 _CIRCLE = [(math.cos(a), math.sin(a)) for a in np.linspace(0, 2 * math.pi, 28, endpoint=False)]
 
 
@@ -92,9 +91,6 @@ class Body:
     eyes: tuple[Point, ...]
     eye: float
     neck: Point
-
-
-Figure: TypeAlias = Callable[[Pen, Colour, np.random.Generator], "Body | None"]
 
 
 def _eyes(pen: Pen, places: Sequence[Point], radius: float, iris: Colour = WHITE, slit: bool = False) -> None:
@@ -186,8 +182,8 @@ def fish(pen: Pen, coat: Colour, rng: np.random.Generator) -> Body:
     _eyes(pen, eyes, 0.15)
     pen.line([(0.8, 0.16), (0.66, 0.22), (0.58, 0.2)])
     rise = rng.uniform(-0.05, 0.05)
-    pen.oval(0.98, -0.32 + rise, 0.08, 0.08, (205, 232, 250))
-    pen.oval(1.1, -0.6 + rise, 0.1, 0.1, (205, 232, 250))
+    pen.oval(0.9, -0.34 + rise, 0.08, 0.08, (205, 232, 250))
+    pen.oval(0.98, -0.62 + rise, 0.1, 0.1, (205, 232, 250))
     return Body((0.2, -0.36, 0.38), eyes, 0.2, (0.22, 0.5))
 
 
@@ -280,19 +276,21 @@ def glasses(pen: Pen, body: Body) -> None:
     for x, y in body.eyes:
         pen.ring(x, y, radius, frame, 1.8)
     first, last = body.eyes[0], body.eyes[-1]
-    if len(body.eyes) == 2:
-        pen.line([(first[0] + radius, first[1]), (last[0] - radius, last[1])], frame, 2.0)
     pen.line([(first[0] - radius, first[1]), (first[0] - radius - 0.26, first[1] - 0.07)], frame, 2.0)
-    if len(body.eyes) == 2:
+    if last != first:  # seen from the front
+        pen.line([(first[0] + radius, first[1]), (last[0] - radius, last[1])], frame, 2.0)
         pen.line([(last[0] + radius, last[1]), (last[0] + radius + 0.26, last[1] - 0.07)], frame, 2.0)
 
 
-FIGURES: dict[str, Figure] = {
+#: Figures that can wear something, and those that cannot.
+WEARERS: dict[str, Callable[[Pen, Colour, np.random.Generator], Body]] = {
     "cat": cat,
     "dog": dog,
     "bird": bird,
     "fish": fish,
     "person": person,
+}
+OTHERS: dict[str, Callable[[Pen, Colour, np.random.Generator], None]] = {
     "plane": plane,
     "house": house,
     "tree": tree,
@@ -311,18 +309,23 @@ def _scenery(paper: ImageDraw.ImageDraw, size: int, sky: tuple[Colour, Colour], 
     paper.rectangle((0, horizon, size, size), fill=earth)
 
 
+def _light(paper: ImageDraw.ImageDraw, size: int, rng: np.random.Generator, colour: Colour) -> tuple[float, ...]:
+    """Sun or moon: draws it, and gives its centre and radius."""
+    x, y, r = size * 0.12, size * (0.13 + rng.uniform(-0.02, 0.02)), size * 0.085
+    paper.ellipse((x - r, y - r, x + r, y + r), fill=colour)
+    return x, y, r
+
+
 def day(paper: ImageDraw.ImageDraw, size: int, rng: np.random.Generator) -> None:
     """Blue sky, the sun, grass."""
     _scenery(paper, size, ((110, 180, 245), (205, 232, 250)), (110, 190, 90))
-    x, y, r = size * 0.12, size * (0.13 + rng.uniform(-0.02, 0.02)), size * 0.085
-    paper.ellipse((x - r, y - r, x + r, y + r), fill=SUN)
+    _light(paper, size, rng, (255, 222, 80))
 
 
 def night(paper: ImageDraw.ImageDraw, size: int, rng: np.random.Generator) -> None:
     """Dark sky with the moon and stars over dark grass."""
     _scenery(paper, size, ((14, 16, 52), (44, 46, 108)), (30, 62, 52))
-    x, y, r = size * 0.12, size * (0.13 + rng.uniform(-0.02, 0.02)), size * 0.085
-    paper.ellipse((x - r, y - r, x + r, y + r), fill=(250, 245, 210))
+    x, y, r = _light(paper, size, rng, (250, 245, 210))
     paper.ellipse((x - r * 0.3, y - r * 1.2, x + r * 1.5, y + r * 0.7), fill=(19, 21, 60))
     for sx, sy in ((0.3, 0.08), (0.72, 0.06), (0.92, 0.2), (0.06, 0.4), (0.94, 0.5), (0.1, 0.62), (0.86, 0.36)):
         cx, cy = size * (sx + rng.uniform(-0.02, 0.02)), size * (sy + rng.uniform(-0.02, 0.02))
