@@ -12,10 +12,11 @@ import json
 import mmap
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,13 +25,16 @@ from pieces.errors import DescantError
 from sonify.instruments.base import CONTROL_RATE
 
 Floats = NDArray[np.float64]
+T = TypeVar("T")
 
 #: Slots and points of a ring, and the shares that its slots are cut into. Pages that nobody writes take no memory.
 SLOTS, POINTS, SHARES = 8192, 1024, 4
 #: Most decks, and most strips of all decks, whose positions and peaks are told.
 DECKS, STRIPS = 16, 512
 
-_MAGIC = 0xDE5CA47
+#: How often it is looked, 0.1 ms apart, whether the engine has written what it is writing.
+_TRIES = 1000
+_MAGIC = 0xDE5CA48
 _TEXT = 1 << 16
 _FILE = "ring"
 _HEAD = np.dtype(
@@ -54,7 +58,7 @@ _HEAD = np.dtype(
         ("positions", "<f8", DECKS),
         ("decks", "<f8", (DECKS, 2)),
         ("strips", "<f8", STRIPS),
-        ("edition", "<f8"),  # odd while the text is being written
+        ("edition", "<f8"),  # of the text that says what positions and peaks are those of
         ("length", "<f8"),
     ]
 )
@@ -127,6 +131,7 @@ class LaneRing:
         self.share = slots // SHARES
         self._lanes = np.frombuffer(memory, np.float64, slots * self.points, _size(0, 0)).reshape(slots, self.points)
         self._names: tuple[float, dict[str, list[str]]] = (-1.0, {})
+        self._text: bytes | None = None
 
     @classmethod
     def create(
@@ -248,10 +253,17 @@ class LaneRing:
     # What the engine does
 
     def publish(self, seconds: float, monotonic: float, **numbers: float | Sequence[float] | Floats) -> None:
-        """Set the clock and other numbers of the header, by the names of `State`; for the engine alone."""
+        """Set the clock and other numbers of the header, by the names of `State`; for the engine alone.
+
+        What was said by `name` goes with them, so that nobody takes one deck's position for another's.
+        """
         head = self._head
         head["turn"][0] += 1
         head["seconds"][0], head["monotonic"][0] = seconds, monotonic
+        if self._text is not None:
+            self._memory[_HEAD.itemsize : _HEAD.itemsize + len(self._text)] = self._text
+            head["length"][0], self._text = len(self._text), None
+            head["edition"][0] += 1
         for name, value in numbers.items():
             field = head[name][0]
             if np.ndim(field):
@@ -261,21 +273,23 @@ class LaneRing:
         head["turn"][0] += 1
 
     def name(self, backend: str, decks: Sequence[str], strips: Sequence[tuple[str, str]]) -> None:
-        """Say what positions and peaks are those of; for the engine alone."""
+        """Say what positions and peaks are those of, from the next `publish` on; for the engine alone."""
         text = json.dumps({"backend": [backend], "decks": decks, "strips": [n for pair in strips for n in pair]})
-        data = text.encode()[:_TEXT]
-        self._head["edition"][0] += 1
-        self._memory[_HEAD.itemsize : _HEAD.itemsize + len(data)] = data
-        self._head["length"][0] = len(data)
-        self._head["edition"][0] += 1
+        self._text = text.encode()[:_TEXT]
 
     def clock(self) -> tuple[float, float]:
         """Engine time at which the next block begins, in seconds, and when that is by `time.monotonic`."""
-        while True:
+        return self._whole(lambda: (float(self._head["seconds"][0]), float(self._head["monotonic"][0])))
+
+    def _whole(self, read: Callable[[], T]) -> T:
+        """What is read while the engine writes nothing; of one that died while it wrote, what there is."""
+        for _ in range(_TRIES):
             turn = self._head["turn"][0]
-            found = float(self._head["seconds"][0]), float(self._head["monotonic"][0])
+            found = read()
             if turn % 2 == 0 and turn == self._head["turn"][0]:
-                return found
+                break
+            time.sleep(1e-4)
+        return found
 
     def now(self) -> float:
         """Engine time at this moment, in seconds, as far as the clock is known."""
@@ -284,11 +298,7 @@ class LaneRing:
 
     def state(self) -> State:
         """What the engine does."""
-        for _ in range(100):
-            head = self._head[0].copy()
-            if head["turn"] % 2 == 0 and head["turn"] == self._head["turn"][0]:
-                break
-        names = self._read_names()
+        head, names = self._whole(lambda: (self._head[0].copy(), self._named()))
         decks, strips = names.get("decks", []), names.get("strips", [])
         return State(
             seconds=float(head["seconds"]),
@@ -311,17 +321,19 @@ class LaneRing:
             },
         )
 
-    def _read_names(self) -> dict[str, list[str]]:
-        edition = float(self._head["edition"][0])
-        if edition % 2 == 0 and edition != self._names[0]:
-            data = self._memory[_HEAD.itemsize : _HEAD.itemsize + int(self._head["length"][0])]
-            try:
-                found = json.loads(data) if data else {}
-            except ValueError:  # written meanwhile: next time
-                return self._names[1]
-            if edition == self._head["edition"][0]:
-                self._names = edition, found
-        return self._names[1]
+    def _named(self) -> dict[str, list[str]]:
+        """The text, read anew where it is another one."""
+        turn, edition = self._head["turn"][0], float(self._head["edition"][0])
+        if edition == self._names[0]:
+            return self._names[1]
+        data = self._memory[_HEAD.itemsize : _HEAD.itemsize + int(self._head["length"][0])]
+        try:
+            found: dict[str, list[str]] = json.loads(data) if data else {}
+        except ValueError:  # written meanwhile
+            return self._names[1]
+        if turn % 2 == 0 and turn == self._head["turn"][0]:
+            self._names = edition, found
+        return found
 
 
 def point(seconds: float) -> int:

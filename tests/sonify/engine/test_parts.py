@@ -101,6 +101,42 @@ def test_the_clock_is_never_read_half_written(tmp_path):
     writer.join()
 
 
+def test_a_deck_is_never_told_where_another_one_is(tmp_path):
+    ring = LaneRing.create(tmp_path)
+    ended = threading.Event()
+
+    def write():
+        i = 0
+        while not ended.is_set():
+            i += 1
+            here = [i, i + 1][: 1 + i % 2]
+            ring.name("silent", [f"deck {number}" for number in here], [])
+            time.sleep(0.0002)  # as long as a block takes from there to its end
+            ring.publish(0.0, 0.0, positions=[float(number) for number in here])
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    other, seen = LaneRing.attach(tmp_path), set()
+    until = time.monotonic() + 0.5
+    while time.monotonic() < until:
+        for name, (position, _, _) in other.state().decks.items():
+            assert name == f"deck {position:.0f}"
+            seen.add(name)
+    ended.set()
+    writer.join()
+    assert len(seen) > 20
+
+
+def test_an_engine_that_died_while_it_wrote_holds_nobody(tmp_path):
+    ring = LaneRing.create(tmp_path)
+    ring.name("silent", ["tone"], [])
+    ring.publish(3.0, 6.0, positions=[1.5])
+    ring._head["turn"][0] += 1  # killed here
+    other = LaneRing.attach(tmp_path)
+    assert other.clock() == (3.0, 6.0)
+    assert other.state().decks["tone"][0] == 1.5
+
+
 def test_sending_never_waits_and_nothing_is_lost_or_reordered():
     ours, theirs = (Wire(end) for end in socket.socketpair())
     big = b"x" * 100_000
