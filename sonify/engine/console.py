@@ -60,6 +60,7 @@ class Console:
         self._gains: dict[str, float] = {}
         self._gain = 1.0
         self._todo: deque[Callable[[], None]] = deque()
+        self._answers: deque[Callable[[], object]] = deque()
         self._panic, self._panic_said, self._closing = False, -math.inf, 0
         self._taking, self.building = threading.Lock(), threading.Condition()
         self._names: list[Deck] = []
@@ -290,7 +291,7 @@ class Console:
 
     def _ready(self, deck: Deck, tell: Tell) -> None:
         if deck in self._decks:
-            tell(c.Ready(deck.name))
+            self._answers.append(partial(tell, c.Ready(deck.name)))
 
     def _unload(self, command: c.Unload) -> None:
         for deck in self._decks:
@@ -382,6 +383,8 @@ class Console:
         for deck in broken:
             self._tell(c.Refused(f"deck {deck.name}: not finite, or far too loud: it was stopped; load it again"))
         self._publish()
+        while self._answers:  # told when where they are can be read
+            self._safely(self._answers.popleft())
 
     def _fill(self, deck: Deck, first: int) -> int:
         if deck.graph is None:

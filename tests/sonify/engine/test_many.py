@@ -114,6 +114,7 @@ def test_no_block_is_lost_while_graphs_come_and_go(rig, tmp_path):
         link.load("graphs", *given[number % len(given)], point(link.ring.now()), 0.0)
         number += 1
         until(lambda many=number: answers.count(c.Ready("graphs")) >= many, 30)
+        assert "graphs" in link.ring.state().decks  # what is ready is named
     heard = r.heard()[:, 0]
     link.close()
     assert not [a for a in answers if isinstance(a, c.Refused)]
