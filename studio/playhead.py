@@ -23,6 +23,8 @@ GRAIN = 0.025
 LATE = 0.1
 #: Beats and seconds that are none.
 SLACK = 1e-6
+#: Seconds before the end of what is made in which it is not known yet what is heard.
+KNOWN = 0.002
 #: Seconds after which what is played is heard.
 DELAY = 0.14
 #: Seconds in which sound comes and goes where the playhead jumps or stops.
@@ -174,12 +176,14 @@ class Playhead(Timeline):
         elif self.speed < 0 and place <= 0:
             self.speed = -self.speed
         self.playing = True
-        self.move(now, self.speed, place, live=self._is_live(place, 2 * GRAIN))
+        live = self._is_live(place, 2 * GRAIN)
+        left = now if live else self._left(now)
+        self.move(left, self.speed, place if left == now else None, live=live)
 
     def hold(self, now: float, place: float | None = None) -> None:
         """Stop there."""
         self.playing = False
-        self.move(now, 0.0, place, sounds=False)
+        self.move(self._left(now), 0.0, place, sounds=False)
 
     def step(self, now: float, begins: float, ends: float) -> bool:
         """Play from the one second to the other, then hold; whether the ticks of that have to be made."""
@@ -205,7 +209,8 @@ class Playhead(Timeline):
         """Go to a second."""
         place = min(place, self.end)
         if self.playing:
-            self.move(now, self.speed, place, live=self._is_live(place, 1e-3))
+            live = self._is_live(place, 1e-3)
+            self.move(now if live else self._left(now), self.speed, place, live=live)
         else:
             self.move(now, 0.0, place, sounds=False)
 
@@ -222,7 +227,7 @@ class Playhead(Timeline):
         if not begins <= self.place(now) < self.loop[1]:
             self.seek(now, begins)
         elif self.playing:
-            self.move(now, self.speed, live=False)
+            self.move(self._left(now), self.speed, live=False)
 
     def turn(self, now: float) -> None:
         """See to loops, and to the ends of what is recorded."""
@@ -251,6 +256,12 @@ class Playhead(Timeline):
             self.move(max(leg.when(seconds), leg.at), 0.0, seconds)
             self.move(now, self.speed, seconds)
         return True
+
+    def _left(self, now: float) -> float:
+        """When it left what is being made, if it leaves it now: what is late is not made any more."""
+        leg, made = self.last, self.end - KNOWN
+        late = leg.live and leg.speed > 0 and not self.over and leg.at_time(now) > made
+        return max(leg.when(made), leg.at) if late else now
 
     def _is_live(self, place: float, slack: float) -> bool:
         return self.loop is None and self.speed > 0 and not self.over and place >= self.end - slack

@@ -17,7 +17,7 @@ from sonify.engine.lines import Lines, probe
 from sonify.engine.patch import Window
 from sonify.feed import Feed
 from sonify.instruments.base import CONTROL_RATE, Onset
-from studio.playhead import DELAY, Leg, Timeline
+from studio.playhead import DELAY, KNOWN, Leg, Timeline
 
 #: The deck that a live performance plays on.
 DECK = "live"
@@ -150,17 +150,26 @@ class Sounding:
         if leg.speed == 0:
             desk = Desk({}, {})
             if leg.sounds and self._held is not None:  # a source is late: the sound waits
-                self._put(Window(np.repeat(self._held[:, None], points, axis=1), ()), points)
+                self._hold(points)
                 return True
         else:
             feed = self._player.feed
             if leg.speed > 0 and not math.isinf(feed.ready):
-                points = min(points, math.floor((feed.ready - first) / leg.speed))
+                known = math.floor((feed.ready - first) / leg.speed)
+                if known < 1 and after is not None and after.at - time <= KNOWN and self._held is not None:
+                    self._hold(points)  # the last of a leg: it may never be known
+                    return True
+                points = min(points, known)
             if points < 1:
                 return False
             desk = self._heard(leg, first, points, time)
         self._put(self._player.lines.window(desk, self._point, points), points)
         return True
+
+    def _hold(self, points: int) -> None:
+        """Let what was last go on."""
+        assert self._held is not None
+        self._put(Window(np.repeat(self._held[:, None], points, axis=1), ()), points)
 
     def _heard(self, leg: Leg, first: float, points: int, time: float) -> Desk:
         """A window of the feed, its notes in seconds of the engine, gated where the playhead jumps or stops."""

@@ -82,8 +82,10 @@ def stage() -> Iterator[Stage]:
 class Listening:
     """A performance of the stairs while the engine records."""
 
-    def __init__(self, stage: Stage, engine: Engine, folder: Path, what: dict[str, Any] | None = None) -> None:
-        (folder / "stairs.py").write_text(STAIRS)
+    def __init__(
+        self, stage: Stage, engine: Engine, folder: Path, what: dict[str, Any] | None = None, source: str = STAIRS
+    ) -> None:
+        (folder / "stairs.py").write_text(source)
         self.stage, self.engine, self.path = stage, engine, folder / "heard.wav"
         deadline = time.monotonic() + 20
         while engine.state() is None and time.monotonic() < deadline:
@@ -174,6 +176,24 @@ def test_a_pause_is_silent_and_backwards_goes_down_the_stairs(stage, engine, tmp
     assert stairs[-1] == 0
     assert (np.diff([s for s, stair in zip(stairs, down, strict=True) if stair < 5]) <= 0).all()
     assert np.mean([s == stair % 5 for s, stair in zip(stairs, down, strict=True)]) > 0.7, (stairs, down)
+
+
+def test_a_pause_is_silent_however_late_a_source_is(stage, engine, tmp_path):
+    """Ticks that were due when it was paused are not made any more: what was last is not heard for ever."""
+    late = STAIRS.replace("ticks = self", "time.sleep(0.03); ticks = self")
+    late = late.replace("import numpy", "import time, numpy")
+    listening = Listening(stage, engine, tmp_path, source=late)
+    stage.position(lambda p: p.seconds > 0.6)
+    pauses = 8
+    for n in range(pauses):
+        wait_until(0.3 + 0.011 * n)  # at other places between two ticks
+        stage.send(Pause())
+        wait_until(0.5)
+        stage.send(Play())
+    wait_until(0.5)
+    quiet = (loud(listening.end()) < -60).astype(int)
+    runs = np.diff(np.flatnonzero(np.diff(quiet, prepend=0, append=0)).reshape(-1, 2), axis=1)
+    assert (runs > 15).sum() == pauses, runs.ravel()
 
 
 def test_a_key_sounds_at_once(stage, engine, tmp_path):
