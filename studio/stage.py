@@ -104,6 +104,8 @@ class LiveStage:
         #: Beat up to which it performs now, whatever the time; and whether that is what came before a branch.
         self._target = begin.until if begin.until_s is None else math.inf
         self._branches, self._second = self._target is not None, begin.until_s
+        #: What is turned before it has come to its branch: it holds from there on.
+        self._later: list[Command] = []
         #: A score with the beat at which it is taken up; and one that is to be noted with the next ticks.
         self._pending: tuple[Mapping[str, Any], float, Player | None] | None = None
         self._unnoted: Mapping[str, Any] | None = None
@@ -141,7 +143,9 @@ class LiveStage:
         self.unfolding.add(part, block)
         self._report(Made(part, block))
         for event in block.events:
-            if event.kind == "control" and (self._branches or not event.given):  # else it was told when it was set
+            if event.kind == "notice":
+                self._report(Notice(str(event.data["line"])))
+            elif event.kind == "control" and (self._branches or not event.given):  # else it was told when it was set
                 self._turned(part, event.data["name"], event.data["value"])
             elif event.kind == "score" and event.given and event.data["score"] != self._score:  # it is given again
                 score = event.data["score"]
@@ -208,6 +212,8 @@ class LiveStage:
             while self._script and (self._script[0].seconds or 0.0) < stretch.seconds - SLACK:
                 self._script.popleft()  # what comes before a branch has its events already
             self.playhead.hold(time.monotonic(), stretch.seconds)
+            while self._later:
+                self._listened(self._later.pop(0))
 
     def _is_due(self, stretch: Stretch) -> bool:
         """Whether a stretch is to be performed now."""
@@ -288,6 +294,13 @@ class LiveStage:
         try:
             command = self._commands.get(timeout=seconds)
         except queue.Empty:
+            return
+        self._listened(command)
+
+    def _listened(self, command: Command) -> None:
+        scripted = isinstance(command, Send) and command.seconds is not None
+        if self._branches and isinstance(command, Set | Send | Rescore) and not scripted:
+            self._later.append(command)
             return
         try:
             self._take(command)
