@@ -1,0 +1,180 @@
+"""What is on a picture, by a mind's own CLIP: embeddings, and scores of concepts and of "nothing".
+
+Importing this module is cheap; torch and transformers are loaded by `open_eye`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pieces.minds.mind import Mind, MindError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+#: The CLIP of minds that bring none (Radford et al. 2021).
+DEFAULT = "openai/clip-vit-base-patch32"
+#: What the house mind's CLIP was told about noise and flat or scrambled pictures; other CLIPs know such words.
+HOUSE_NOTHING, NOTHING = "", "noise, nothing, a blank picture"
+#: A file beside a CLIP's weights that says otherwise: ``{"nothing": "..."}``.
+SETTINGS = "eye.json"
+#: Pictures that are looked at together.
+_TOGETHER = 64
+
+
+@dataclass
+class Eye:
+    """A CLIP that looks at pictures.
+
+    Attributes
+    ----------
+    model, tokenizer
+        A transformers ``CLIPModel`` in float32, and the tokenizer that it was trained with.
+    mean, deviation : ndarray
+        Of the pictures it was trained with, as shares of full brightness, float32 ``[3]``.
+    nothing : str
+        The caption that stands for a picture of nothing.
+    """
+
+    model: Any
+    tokenizer: Any
+    mean: NDArray[np.float32]
+    deviation: NDArray[np.float32]
+    nothing: str
+    _read: dict[str, Tensor] = field(default_factory=dict)
+
+    def embed(self, pictures: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Unit vectors of pictures uint8 ``[n, h, w, 3]``, float32 ``[n, d]``."""
+        import torch
+
+        width = self.model.config.projection_dim
+        found = np.empty((len(pictures), width), np.float32)
+        with torch.inference_mode():
+            for first in range(0, len(pictures), _TOGETHER):
+                some = self._seen(pictures[first : first + _TOGETHER])
+                pooled = self.model.vision_model(pixel_values=some).pooler_output
+                found[first : first + len(some)] = _unit(self.model.visual_projection(pooled)).cpu().numpy()
+        return found
+
+    def scores(self, pictures: NDArray[np.uint8], concepts: Sequence[str]) -> NDArray[np.float32]:
+        """What pictures show: probabilities over `concepts` and, in the last column, nothing; float32 ``[n, k + 1]``.
+
+        Each row sums to 1. A concept is a caption ("a cat", "a cat in a party hat").
+        """
+        return self.scores_of(self.embed(pictures), concepts)
+
+    def scores_of(self, embedded: NDArray[np.float32], concepts: Sequence[str]) -> NDArray[np.float32]:
+        """The same of pictures that are embedded already."""
+        import torch
+
+        with torch.inference_mode():
+            texts = torch.stack([self._text(caption) for caption in (*concepts, self.nothing)])
+            scale = self.model.logit_scale.exp().clamp(max=100)
+            seen = torch.from_numpy(np.ascontiguousarray(embedded)).to(texts.device)
+            scores: NDArray[np.float32] = (scale * seen @ texts.T).softmax(1).cpu().numpy()
+        return scores
+
+    def _seen(self, pictures: NDArray[np.uint8]) -> Tensor:
+        import torch
+        from torch.nn import functional as F
+
+        device, side = self.model.device, self.model.config.vision_config.image_size
+        x = torch.from_numpy(np.ascontiguousarray(pictures)).to(device).permute(0, 3, 1, 2).float() / 255
+        if x.shape[2:] != (side, side):
+            x = F.interpolate(x, (side, side), mode="bicubic", antialias=True).clamp(0, 1)
+        mean, deviation = (torch.from_numpy(v).to(device).view(1, 3, 1, 1) for v in (self.mean, self.deviation))
+        return (x - mean) / deviation
+
+    def _text(self, caption: str) -> Tensor:
+        if caption not in self._read:
+            length = self.model.config.text_config.max_position_embeddings
+            ids = self.tokenizer(
+                [caption], padding="max_length", truncation=True, max_length=length, return_tensors="pt"
+            ).input_ids
+            pooled = self.model.text_model(input_ids=ids.to(self.model.device)).pooler_output
+            self._read[caption] = _unit(self.model.text_projection(pooled))[0]
+        return self._read[caption]
+
+
+def _unit(vectors: Tensor) -> Tensor:
+    from torch.nn import functional as F
+
+    return F.normalize(vectors.float(), dim=-1)
+
+
+def open_eye(mind: Mind, clip: str | None = None) -> Eye:
+    """The CLIP that scores a mind's pictures.
+
+    Parameters
+    ----------
+    mind : Mind
+    clip : str, optional
+        A folder or hub name; default: the folder ``clip`` beside the mind's pipeline, else `DEFAULT` of the hub.
+
+    Raises
+    ------
+    MindError
+        If it cannot be opened; the line says how to get one.
+    """
+    own = mind.folder / "clip"
+    place = clip or (str(own) if own.is_dir() else DEFAULT)
+    folder = Path(place).expanduser()
+    is_own = own.is_dir() and folder.resolve() == own.resolve()
+    told = folder / SETTINGS
+    settings: dict[str, Any] = json.loads(told.read_text()) if told.is_file() else {}
+    model, tokenizer = _loaded(place, mind, is_own)
+    mean, deviation = _statistics(place, is_own)
+    nothing = str(settings.get("nothing", HOUSE_NOTHING if is_own else NOTHING))
+    return Eye(model, tokenizer, mean, deviation, nothing)
+
+
+def _loaded(place: str, mind: Mind, is_own: bool) -> tuple[Any, Any]:
+    """Model and tokenizer; a CLIP beside a pipeline has the pipeline's tokenizer where it brings none."""
+    import torch
+    from transformers import CLIPModel, CLIPTokenizer
+
+    _hush()
+    bare = is_own and not (Path(place) / "tokenizer_config.json").is_file()
+    try:
+        model = CLIPModel.from_pretrained(place, dtype=torch.float32, use_safetensors=True)
+        tokenizer = mind.pipeline.tokenizer if bare else CLIPTokenizer.from_pretrained(place)
+    except Exception as error:
+        text = " ".join(str(error).split())[:160]
+        raise MindError(
+            f"concepts are scored by a CLIP, and {place} cannot be opened: {text}. Give a folder with one "
+            "(safetensors) as clip, or put it into the mind's folder as clip/"
+        ) from error
+    placed: Any = model
+    return placed.to(mind.device).requires_grad_(False).eval(), tokenizer
+
+
+def _hush() -> None:
+    """No bars and warnings of transformers' own."""
+    from transformers.utils import logging
+
+    says: Any = logging
+    says.set_verbosity_error()
+    says.disable_progress_bar()
+
+
+def _statistics(place: str, is_own: bool) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Mean and deviation of a CLIP's pictures: those of its preprocessor, else one half, as the house mind's."""
+    from transformers import CLIPImageProcessor
+
+    half = np.full(3, 0.5, np.float32)
+    if is_own and not (Path(place) / "preprocessor_config.json").is_file():
+        return half, half
+    try:
+        found = CLIPImageProcessor.from_pretrained(place)
+    except Exception as error:
+        raise MindError(
+            f"{place}: its preprocessor_config.json cannot be read: {' '.join(str(error).split())[:160]}"
+        ) from error
+    return np.asarray(found.image_mean, np.float32), np.asarray(found.image_std, np.float32)

@@ -1,0 +1,110 @@
+"""Who says what is on pictures: right about drawings, and not deceived by what shows nothing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from pieces.minds.concepts import Eye, open_eye
+from pieces.minds.house.drawings import OBJECTS, Album, Drawing, album
+from pieces.minds.house.figures import WEARERS
+from pieces.minds.mind import Mind, MindError, open_mind
+
+CONCEPTS = tuple(f"a {thing}" for thing in OBJECTS)
+NOTHING = len(CONCEPTS)
+
+
+@pytest.fixture(scope="module")
+def eye(house: Mind) -> Eye:
+    return open_eye(house)
+
+
+@pytest.fixture(scope="module")
+def drawings() -> Album:
+    """Drawings that no training has seen."""
+    return album(240, seed=91_001)
+
+
+def empty_pictures() -> dict[str, NDArray[np.uint8]]:
+    """Pictures of nothing: 30 of each kind."""
+    rng = np.random.default_rng(5)
+    noise = rng.integers(0, 256, (30, 64, 64, 3), dtype=np.uint8)
+    flat = np.broadcast_to(rng.integers(0, 256, (30, 1, 1, 3), dtype=np.uint8), (30, 64, 64, 3)).copy()
+    return {"noise": noise, "flat": flat}
+
+
+def worn(drawing: Drawing) -> str:
+    """What it wears, as captions say it; they never leave that out."""
+    things = [thing if thing == "glasses" else f"a {thing}" for thing in drawing.wears]
+    return f" in {' and '.join(things)}" if things else ""
+
+
+def test_drawings_are_named_rightly(eye: Eye, drawings: Album) -> None:
+    truth = np.array([OBJECTS.index(d.thing) for d in drawings.drawings])
+    embedded = eye.embed(drawings.pictures)
+    best = np.array(
+        [
+            eye.scores_of(embedded[i : i + 1], [concept + worn(drawing) for concept in CONCEPTS]).argmax()
+            for i, drawing in enumerate(drawings.drawings)
+        ]
+    )
+    assert np.mean(best == truth) >= 0.95
+    assert np.mean(best == np.roll(truth, 1)) < 0.3, "the measure can fail"
+
+
+def test_hats_are_seen(eye: Eye, drawings: Album) -> None:
+    wearers = [i for i, d in enumerate(drawings.drawings) if d.thing in WEARERS]
+    hatted = np.array(["party hat" in drawings.drawings[i].wears for i in wearers])
+    seen = np.empty(len(wearers), bool)
+    for row, i in enumerate(wearers):
+        thing = drawings.drawings[i].thing
+        scores = eye.scores(drawings.pictures[i : i + 1], (f"a {thing} in a party hat", f"a {thing}"))[0]
+        seen[row] = scores[0] > scores[1]
+    assert 20 < hatted.sum() < len(hatted) - 20
+    assert np.mean(seen == hatted) >= 0.9
+
+
+@pytest.mark.parametrize("kind", ["noise", "flat"])
+def test_what_shows_nothing_is_nothing(eye: Eye, kind: str) -> None:
+    best = eye.scores(empty_pictures()[kind], CONCEPTS).argmax(axis=1)
+    assert np.mean(best == NOTHING) >= 0.9
+
+
+def test_drawings_are_not_nothing(eye: Eye, drawings: Album) -> None:
+    bare = np.array([not d.wears for d in drawings.drawings])
+    assert np.mean(eye.scores(drawings.pictures[bare], CONCEPTS)[:, NOTHING]) < 0.02
+
+
+def test_scores_are_probabilities_and_pictures_do_not_see_each_other(eye: Eye, drawings: Album) -> None:
+    pictures = drawings.pictures[:70]
+    embedded, scores = eye.embed(pictures), eye.scores(pictures, CONCEPTS)
+    np.testing.assert_allclose(np.linalg.norm(embedded, axis=1), 1, atol=1e-5)
+    np.testing.assert_allclose(scores.sum(axis=1), 1, atol=1e-5)
+    assert scores.dtype == np.float32
+    assert scores.shape == (70, NOTHING + 1)
+    np.testing.assert_allclose(eye.embed(pictures[::-1])[::-1], embedded, atol=1e-5)
+    assert eye.embed(pictures[:0]).shape == (0, embedded.shape[1])
+
+
+def test_larger_pictures_are_seen_alike(eye: Eye, drawings: Album) -> None:
+    """A mind's pictures may have another size than its CLIP's."""
+    large = drawings.pictures[:8].repeat(4, axis=1).repeat(4, axis=2)
+    alike = (eye.embed(large) * eye.embed(drawings.pictures[:8])).sum(axis=1)
+    assert alike.min() > 0.95
+    others = (eye.embed(large) * eye.embed(drawings.pictures[8:16])).sum(axis=1)
+    assert others.mean() < 0.8, "the measure can fail"
+
+
+def test_a_mind_without_clip_says_what_to_do(tiny_sd1: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    mind = open_mind(str(tiny_sd1), device="cpu")
+    for clip in (str(tmp_path), None):
+        with pytest.raises(MindError) as refused:
+            open_eye(mind, clip)
+        line = str(refused.value)
+        assert "Give a folder" in line
+        assert "\n" not in line
