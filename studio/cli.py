@@ -9,7 +9,7 @@ from types import FrameType
 
 import click
 
-from studio.commands import browse, exhibit, keep, live, make, mark, use
+from studio.commands import browse, exhibit, keep, live, make, mark, mind, use
 from studio.console import complain, explained
 
 
@@ -34,6 +34,7 @@ _VERBS = (
     (make.compose, make.listen, make.resume, make.steer, live.perform, exhibit.exhibit),
     (use.play, use.replay, use.export),
     (mark.tag, mark.rename, mark.rate, mark.note, mark.keep, mark.discard),
+    (mind.mind,),
     (keep.archive_group, keep.doctor),
 )
 for verb in (verb for group in _VERBS for verb in group):

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 #: Libraries whose version can change a signal or a sample.
-LIBRARIES = ("descant", "numpy", "scipy", "scikit-learn", "torch", "pyo")
+LIBRARIES = ("descant", "numpy", "scipy", "scikit-learn", "torch", "transformers", "diffusers", "pyo")
 
 #: What is nobody's to keep goes when it is older, in days, or where it needs more room, in GB.
 SCRATCH_DAYS, SCRATCH_GB = 30.0, 10.0

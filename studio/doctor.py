@@ -29,6 +29,7 @@ def examine(archive: str | None) -> list[dict[str, Any]]:
         "jack": lambda _: _program("jackd"),
         "video": _video,
         "gpu": _gpu,
+        "house mind": _mind,
         "threads": lambda _: ("yes", f"{config.threads()} of {os.cpu_count()} (DESCANT_THREADS)"),
     }
     return [dict(zip(("ok", "what", "found"), (c[0], what, c[1]), strict=True)) for what, c in _run(checks, archive)]
@@ -43,10 +44,17 @@ def _run(checks: dict[str, Callable[[str | None], tuple[str, str]]], archive: st
 
 
 def _libraries(_: str | None) -> tuple[str, str]:
-    for name in ("numpy", "scipy", "sklearn", "sqlalchemy", "soundfile", "torch", "transformers"):
+    for name in ("numpy", "scipy", "sklearn", "sqlalchemy", "soundfile", "torch", "transformers", "diffusers"):
         importlib.import_module(name)
     found = config.versions()
     return "yes", ", ".join(f"{n} {v}" for n, v in found.items())
+
+
+def _mind(_: str | None) -> tuple[str, str]:
+    from pieces.minds.mind import find_mind, shape_of
+
+    place = find_mind("house")
+    return "yes", f"{place}, pictures of {' x '.join(str(side) for side in shape_of(place)[1])}"
 
 
 def _archive(given: str | None) -> tuple[str, str]:

@@ -117,6 +117,9 @@ def perform_plan(
         raise click.UsageError("--legend and --marks write files: say where with --out DIR")
     with opened(context) as archive, Bar(quiet) as bar:
         take_id = perform(archive, planned, seed, retention=retention, given=given, stage=stage, progress=bar)
+        for line in () if quiet else _notices(archive, take_id):
+            bar.close()
+            click.echo(line, err=True)
         if after is not None:
             after(archive, take_id)
         make(archive, take_id, formats, bar)
@@ -127,6 +130,12 @@ def perform_plan(
             written += take_guides(archive, take_id, out, legend=legend, marks=marks)
         bar.close()
         click.echo(take_id if quiet else take_files(archive, take_id, written))
+
+
+def _notices(archive: Archive, take_id: str) -> list[str]:
+    """What its sources say of what they were given."""
+    events = (e for part in archive.take(take_id).parts for e in archive.events(take_id, "notice", part=part))
+    return list(dict.fromkeys(str(event.data["line"]) for event in events))
 
 
 def _played(planned: Plan, midi: Path) -> dict[str, Any]:

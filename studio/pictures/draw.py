@@ -13,7 +13,7 @@ from typing import Any
 
 from pieces.signals import Frames
 from pieces.source import nearest
-from studio.pictures import landscape, layers, plots, training
+from studio.pictures import alien, denoising, island, landscape, layers, plots, training
 from studio.pictures.canvas import Pixels
 from studio.pictures.view import PictureError, View
 
@@ -21,7 +21,17 @@ __all__ = ["VIEWS", "PictureError", "Prepared", "View", "find_view", "picture", 
 
 #: Built-in views by name.
 VIEWS: Mapping[str, View] = {
-    v.name: v for v in (training.CURVE, training.KNOTS, layers.LAYERS, landscape.LANDSCAPE, plots.PLOTS)
+    v.name: v
+    for v in (
+        training.CURVE,
+        training.KNOTS,
+        layers.LAYERS,
+        landscape.LANDSCAPE,
+        denoising.DENOISING,
+        alien.ALIEN,
+        island.ISLAND,
+        plots.PLOTS,
+    )
 }
 #: Smallest and largest side of a picture in pixels.
 SIDES = (8, 8192)

@@ -65,7 +65,7 @@ def sheet(
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    with style.context(_look(), after_reset=True):
+    with style.context(look(), after_reset=True):
         figure = Figure(figsize=(SIZE[0] / 100, SIZE[1] / 100), dpi=100)
         FigureCanvasAgg(figure)
         _head(figure, parts, scene.duration, title, subtitle)
@@ -75,28 +75,30 @@ def sheet(
         _moments(figure, grid[0], scene)
         units = {(part, c.name): c.unit for part, declared in (channels or {}).items() for c in declared}
         _plots(figure, grid[1], parts, scene.duration, units, waveform, sample_rate)
-        _write(figure, Path(path))
+        write_figure(figure, Path(path))
 
 
-def _hex(colour: Colour) -> str:
+def hexadecimal(colour: Colour) -> str:
+    """A colour as matplotlib takes it."""
     return "#{:02x}{:02x}{:02x}".format(*colour)
 
 
-def _look() -> dict[str, Any]:
-    quiet, ground = _hex(dim(INK, 0.55)), _hex(GROUND)
+def look() -> dict[str, Any]:
+    """Matplotlib's settings for everything that is drawn on a sheet."""
+    quiet, ground = hexadecimal(dim(INK, 0.55)), hexadecimal(GROUND)
     return {
         "figure.facecolor": ground,
-        "axes.facecolor": _hex(mix(GROUND, FAINT, 0.35)),
-        "axes.edgecolor": _hex(FAINT),
+        "axes.facecolor": hexadecimal(mix(GROUND, FAINT, 0.35)),
+        "axes.edgecolor": hexadecimal(FAINT),
         "axes.labelcolor": quiet,
         "axes.spines.top": False,
         "axes.spines.right": False,
         "axes.grid": True,
-        "grid.color": _hex(FAINT),
+        "grid.color": hexadecimal(FAINT),
         "grid.linewidth": 0.6,
         "font.family": "DejaVu Sans",
         "font.size": 9,
-        "text.color": _hex(INK),
+        "text.color": hexadecimal(INK),
         "text.parse_math": False,
         "xtick.color": quiet,
         "ytick.color": quiet,
@@ -108,12 +110,12 @@ def _look() -> dict[str, Any]:
 
 
 def _head(figure: Figure, parts: Mapping[str, Frames], duration: float, title: str, subtitle: str) -> None:
-    figure.text(0.028, 0.948, title, fontsize=23, fontweight="bold", color=_hex(INK))
-    figure.text(0.028, 0.918, subtitle, fontsize=11, color=_hex(dim(INK, 0.6)))
+    figure.text(0.028, 0.948, title, fontsize=23, fontweight="bold", color=hexadecimal(INK))
+    figure.text(0.028, 0.918, subtitle, fontsize=11, color=hexadecimal(dim(INK, 0.6)))
     ticks = sum(frames.ticks for frames in parts.values())
     rates = ", ".join(f"{frames.rate:g}" for frames in parts.values())
     facts = f"{duration:.1f} s   {ticks:,} ticks at {rates} a second"
-    figure.text(0.975, 0.918, facts, fontsize=11, ha="right", color=_hex(dim(INK, 0.6)))
+    figure.text(0.975, 0.918, facts, fontsize=11, ha="right", color=hexadecimal(dim(INK, 0.6)))
 
 
 def _moments(figure: Figure, place: Any, scene: Scene) -> None:
@@ -126,7 +128,7 @@ def _moments(figure: Figure, place: Any, scene: Scene) -> None:
         width, height = round(box.width * SIZE[0]), round(box.height * SIZE[1])
         axes.imshow(scene.draw(seconds, width, height), interpolation="nearest", aspect="auto")
         axes.set_axis_off()
-        axes.set_title(f"{seconds:.2f} s", loc="left", fontsize=10, color=_hex(dim(INK, 0.7)), pad=4)
+        axes.set_title(f"{seconds:.2f} s", loc="left", fontsize=10, color=hexadecimal(dim(INK, 0.7)), pad=4)
 
 
 def _main_channels(parts: Mapping[str, Frames]) -> list[tuple[str, str]]:
@@ -177,7 +179,7 @@ def _plot(axes: Axes, times: NDArray[np.float64], values: NDArray[np.float64], c
         cuts = np.linspace(0, len(values), POINTS, endpoint=False).astype(int)
         low, high = np.minimum.reduceat(values, cuts), np.maximum.reduceat(values, cuts)
         times, values = np.repeat(times[cuts], 2), np.stack([low, high], axis=1).ravel()
-    axes.plot(times, values, color=_hex(colour), linewidth=1.4, drawstyle="steps-post")  # a value is held
+    axes.plot(times, values, color=hexadecimal(colour), linewidth=1.4, drawstyle="steps-post")  # a value is held
     if values.min() > 0 and values.max() / values.min() > 100:
         axes.set_yscale("log")
         axes.yaxis.set_major_formatter("{x:g}")
@@ -194,7 +196,7 @@ def _events(axes: Axes, frames: Frames, label: bool) -> None:
     for event in [e for e in frames.events if e.kind not in ("control", "score", "stopped")][:200]:
         at = float(times[event.tick])
         broken = event.kind in ("diverged", "exploded", "collapsed", "cliff")
-        colour = _hex(BREAK if broken else mix(GOAL, INK, 0.3))
+        colour = hexadecimal(BREAK if broken else mix(GOAL, INK, 0.3))
         axes.axvline(at, color=colour, linewidth=0.9, alpha=0.7)
         if label and event.kind not in named:
             named.add(event.kind)
@@ -231,7 +233,8 @@ def _spectrogram(axes: Axes, waveform: NDArray[np.float32], sample_rate: int) ->
     axes.set_title("sound  (Hz; colours span 70 dB)", loc="left", fontsize=9, pad=3)
 
 
-def _write(figure: Figure | SubFigure, path: Path) -> None:
+def write_figure(figure: Figure | SubFigure, path: Path) -> None:
+    """Write a figure as PNG, whole or not at all; `DescantError` if it cannot be."""
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         figure.savefig(part, format="png", metadata={"Software": None})  # type: ignore[union-attr]

@@ -9,8 +9,11 @@ from studio.console import table
 from tests.benchmarks import (
     bench_archive,
     bench_audience,
+    bench_big_mind,
     bench_command,
     bench_engine,
+    bench_minds,
+    bench_minds_trajectory,
     bench_screen,
     bench_session,
     bench_sound,
@@ -25,6 +28,9 @@ SUITES: dict[str, Callable[[], Iterator[Row]]] = {
     "audience": bench_audience.rows,
     "screen": bench_screen.rows,
     "session": bench_session.rows,
+    "minds": bench_minds.rows,
+    "trajectory": bench_minds_trajectory.rows,
+    "big": bench_big_mind.rows,
 }
 
 

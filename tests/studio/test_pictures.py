@@ -62,11 +62,41 @@ def noise(channels: int, ticks: int = 300) -> Frames:
     return Frames({f"c{i}": rng.normal(size=ticks).cumsum() for i in range(channels)}, (), 20.0, ticks)
 
 
+def pictures(ticks: int, side: int = 16) -> np.ndarray:
+    return np.random.default_rng(ticks).integers(0, 256, (ticks, side, side, 3), dtype=np.uint8)
+
+
+def denoising(ticks: int = 40) -> Frames:
+    falls = np.linspace(1, 0, ticks // 2)
+    arrays = {n: np.concatenate([falls, falls]).astype(np.float32) for n in ("noise_level", "spread")}
+    arrays["step_size"] = np.full(ticks, 50.0, np.float32)
+    arrays["latents"] = np.random.default_rng(1).normal(size=(ticks, 4, 8, 8)).astype(np.float32)
+    events = (Event(0, "picture", {"number": 0}), Event(ticks // 2, "picture", {"number": 1}))
+    return Frames({**arrays, "x0_picture": pictures(ticks)}, events, 10.0, ticks)
+
+
+def alien(ticks: int = 30) -> Frames:
+    rows = np.random.default_rng(2).random((3, ticks)).astype(np.float32)
+    arrays = dict(zip(("distance_pixels", "concept", "nothing"), rows, strict=True))
+    return Frames({**arrays, "picture": pictures(ticks)}, (Event(9, "lost"), Event(12, "nothing")), 12.0, ticks)
+
+
+def island(ticks: int = 24) -> Frames:
+    t, axis = np.linspace(0, 1, ticks), np.linspace(-1, 1, 17)
+    chart = 1 / (1 + np.exp(8 * (np.hypot(*np.meshgrid(axis, axis)) - 0.5)))
+    arrays = {"x": t, "y": 0.3 * t, "concept": 1 - t, "radius": np.ones(ticks), "picture": pictures(ticks)}
+    arrays["chart"] = np.repeat(chart[None], ticks, 0).astype(np.float32)
+    return Frames(arrays, (Event(9, "departure"),), 4.0, ticks)
+
+
 EXAMPLES: dict[str, Frames] = {
     "curve": curve(np.linspace(-1, 1, 120).reshape(30, 4), np.full((30, 4), 0.5)),
     "knots": knots((0.1, 0.9, 0.4), (0.5, 0.2, 0.8)),
     "layers": digits(),
     "landscape": ride(events=(Event(60, "cliff"),)),
+    "denoising": denoising(),
+    "alien": alien(),
+    "island": island(),
     "plots": noise(7),
 }
 
@@ -208,12 +238,13 @@ def test_size_changes_sharpness_only(view: str) -> None:
 @pytest.mark.parametrize("view", sorted(VIEWS))
 def test_divergence_is_drawn(view: str) -> None:
     frames = EXAMPLES[view]
-    broken = {n: a.astype(np.float64) for n, a in frames.arrays.items()}
+    seen = {n: a for n, a in frames.arrays.items() if a.dtype == np.uint8}  # pictures are finite
+    broken = {n: a.astype(np.float64) for n, a in frames.arrays.items() if n not in seen}
     for array in broken.values():
         array[5:8] = np.nan
         array[8:] = np.inf
         array[11:14] = -1e300
-    wild = Frames(broken, (Event(5, "diverged"),), frames.rate, frames.ticks)
+    wild = Frames(broken | seen, (Event(5, "diverged"),), frames.rate, frames.ticks)
     for tick in (0, 6, 12):
         assert picture(view, wild, tick, *SIZE).shape == (SIZE[1], SIZE[0], 3)
 

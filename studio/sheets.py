@@ -1,0 +1,211 @@
+"""Sheets of a mind under surgery: drawn as a sweep, performed as a take, written as one labelled picture."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pieces.errors import DescantError
+from pieces.minds.alien import PROMPT, VISIBLE, Alien, concepts_of
+from pieces.minds.ranges import TRIED, keep, known, measure
+from pieces.piece import find_piece
+from pieces.signals import Frames
+from studio.pictures.canvas import BREAK, GOAL, GROUND, INK, LEARNED, Colour, dim
+from studio.rendering import Progress, silent
+from studio.sweep import Sweep
+
+if TYPE_CHECKING:
+    from db.archive import Archive
+    from studio.plan import Plan
+
+#: Largest width of a sheet in pixels; a cell's picture is between these sides; lines of a label and their height.
+WIDTH, SIDES, LINES, LINE = 1920, (96, 256), 4, 12
+_GAP, _HEAD = 6, 64
+
+
+def planned(
+    inputs: Mapping[str, str], controls: Mapping[str, Any], seed: int, ranges: Path, progress: Progress = silent
+) -> Plan:
+    """The plan of a sheet: the piece `alien` with inputs and controls; grades end where this mind's concept is lost.
+
+    Parameters
+    ----------
+    ranges : Path
+        Folder for the ranges of minds whose own cannot be written.
+
+    Raises
+    ------
+    DescantError
+        If anything that was given is wrong; the line says what is allowed.
+    """
+    from studio.plan import plan
+
+    piece, base = find_piece("alien")
+    part = next(iter(piece.parts))
+    given = {**piece.parts[part].controls, "modules": 0, **controls}
+    piece = piece.with_values({f"parts.{part}.controls": given, f"parts.{part}.inputs": dict(inputs)})
+    found = plan("alien", piece, base)
+    source = _source(found, seed)
+    if source.surgery in TRIED and not controls.get("most"):
+        end = _most(source, ranges, progress)
+        found = plan("alien", piece.with_controls({"most": end}), base)
+    return found
+
+
+def _source(plan: Plan, seed: int) -> Alien:
+    """The source of a plan's first part."""
+    player = next(iter(plan.players.values()))
+    return Alien(seed + player.part.seed, player.controls, player.inputs)
+
+
+def _most(source: Alien, elsewhere: Path, progress: Progress) -> float:
+    """The damage at which a mind has lost its concept, measured where nobody knows it yet."""
+    progress("mind", 0, 0)
+    mind = source.bench.mind
+    found = known(mind, elsewhere)
+    if found is None:
+        found = measure(mind, source.bench.eye, lambda done, of: progress("ranges", done, of))
+        keep(found, mind, elsewhere)
+    return found.most(source.surgery)
+
+
+def drawn(plan: Plan, seed: int, folder: Path, progress: Progress = silent) -> tuple[Sweep, list[str]]:
+    """Draw the pictures of a planned sheet; those that an earlier run kept in `folder` are not drawn again.
+
+    The process remembers them, so that the plan's performance finds them. Returns the sweep, and what a user should
+    know of how the mind was opened and what its memory held (a line each).
+
+    Raises
+    ------
+    DescantError
+        If mind or modules are wrong, or another process is drawing the same sheet.
+    """
+    source = _source(plan, seed)
+    progress("mind", 0, 0)
+    weights = source.bench.fingerprint()
+    sweep = Sweep(folder / f"{source.sheet[:12]}-{weights[:12]}", {"sheet": source.sheet, "weights": weights})
+    for k, arrays in sweep.each(source.batches, source.batch, progress, "draw"):
+        source.remember(k, arrays)
+    return sweep, list(source.bench.mind.said)
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One picture of a sheet: its pixels, its label, the colour of its verdict, and how much has changed."""
+
+    picture: NDArray[np.uint8]
+    label: tuple[str, ...]
+    colour: Colour
+    effect: float
+
+
+def cells(frames: Frames, concepts: Sequence[str]) -> list[Cell]:
+    """The pictures of a take of `alien`, that without surgery first, then sorted by effect."""
+    told = {e.tick: e.data for e in frames.of_kind("surgery")}
+    found = [_cell(frames, tick, told.get(tick, {}), concepts) for tick in range(frames.ticks)]
+    return [*found[:1], *sorted(found[1:], key=lambda cell: cell.effect)]
+
+
+def _cell(frames: Frames, tick: int, told: Mapping[str, Any], concepts: Sequence[str]) -> Cell:
+    row = {name: array[tick] for name, array in frames.arrays.items()}
+    effect, best = float(row["distance_pixels"]), int(row["strongest"])
+    what = concepts[best] if best < len(concepts) else "nothing"
+    score = float(row["scores"][best])
+    name = str(told.get("name", f"tick {tick}"))
+    colour = LEARNED if best == 0 else BREAK if best == len(concepts) else GOAL
+    whole = f", complete {float(row['complete']):.0%}" if best == 0 else ""
+    moved = effect >= VISIBLE or not tick
+    label = (*_broken(name), f"effect {effect:.1%}", f"{what} {score:.0%}{whole}")
+    return Cell(np.asarray(row["picture"]), label, colour if moved or best else dim(INK, 0.5), effect)
+
+
+#: What stands for the longest words of module names, so that a name fits under its picture.
+_SHORT = (
+    ("down_blocks", "down"),
+    ("up_blocks", "up"),
+    ("mid_block", "mid"),
+    ("transformer_blocks", "block"),
+    ("attentions", "attention"),
+    ("text_encoder", "text"),
+    ("encoder.layers", "layer"),
+    ("unet.", ""),
+)
+
+
+def _broken(name: str) -> tuple[str, str]:
+    """A module's name on two lines."""
+    for long, short in _SHORT:
+        name = name.replace(long, short)
+    words = name.split(".")
+    half = (len(words) + 1) // 2 if len(name) > 18 else len(words)
+    return ".".join(words[:half]), ".".join(words[half:])
+
+
+def write(path: Path, shown: Sequence[Cell], title: str, subtitle: str) -> None:
+    """Write a sheet as a PNG of at most 1920 pixels' width.
+
+    Raises
+    ------
+    DescantError
+        If the file cannot be written.
+    """
+    from PIL import Image, ImageDraw, ImageFont
+
+    columns = int(np.clip(round((len(shown) * 1.6) ** 0.5), 4, WIDTH // (SIDES[0] + _GAP)))
+    side = min((WIDTH - _GAP) // columns - _GAP, SIDES[1])
+    pitch, high = side + _GAP, side + LINES * LINE + 2 * _GAP
+    rows = -(-len(shown) // columns)
+    image = Image.new("RGB", (max(columns * pitch + _GAP, 640), _HEAD + rows * high + _GAP), GROUND)
+    pen = ImageDraw.Draw(image)
+    large, small = ImageFont.load_default(24), ImageFont.load_default(10)
+    pen.text((_GAP, 6), title, INK, font=large)
+    pen.text((_GAP, 40), subtitle, dim(INK, 0.6), font=ImageFont.load_default(13))
+    for i, cell in enumerate(shown):
+        x, y = _GAP + (i % columns) * pitch, _HEAD + (i // columns) * high
+        pen.rectangle((x - 2, y - 2, x + side + 1, y + side + 1), cell.colour)
+        image.paste(Image.fromarray(cell.picture).resize((side, side), Image.Resampling.BICUBIC), (x, y))
+        for line, text in enumerate(cell.label):
+            light = cell.colour if line == len(cell.label) - 1 else dim(INK, 0.8 if line < 2 else 0.55)
+            pen.text((x, y + side + 3 + line * LINE), _fitting(text, small, side), light, font=small)
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        image.save(part, format="png")
+        part.replace(path)
+    except OSError as error:
+        raise DescantError(f"{path}: the sheet cannot be written: {error.strerror or error}") from error
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def _fitting(text: str, font: Any, width: int) -> str:
+    while text and font.getlength(text) > width:
+        text = text[:-1]
+    return text
+
+
+def sheet_of(archive: Archive, take_id: str) -> Path:
+    """The labelled sheet of a take of `alien`, made and kept with the take."""
+    from studio.rendering import final_piece, recorded, workspace
+
+    take = archive.take(take_id)
+    piece = final_piece(archive, take)
+    part = next(name for name, p in piece.parts.items() if p.source == "alien")
+    names = [c.name for c in take.parts[part].channels if c.name != "latents"]
+    frames = recorded(archive, take, {**{p: [] for p in take.parts}, part: names})[part]
+    given, controls = piece.parts[part].inputs, piece.parts[part].controls
+    prompt = given.get("prompt", PROMPT)
+    shown = cells(frames, concepts_of(prompt, given.get("concepts", "")))
+    unmoved = sum(cell.effect < VISIBLE for cell in shown[1:])
+    title = f"{controls.get('surgery', 'knockout')}: {prompt}"
+    about = f"{Path(given.get('mind', 'house')).name} mind, seed {take.seed}; {len(shown) - 1} surgeries by effect"
+    with workspace(archive) as folder:
+        write(
+            folder / "surgeries.png", shown, title, f"{about}; {unmoved} without visible effect (below {VISIBLE:.1%})"
+        )
+        return archive.add_media(take.id, "surgeries", folder / "surgeries.png").path
