@@ -287,6 +287,9 @@ class Console:
                 deck.inherit(other)
         deck.come(fade, deck.own * self._gains.get(deck.name, 1.0), alike)
         self._decks.append(deck)
+        for (name, voice), level in self._faders.copy().items():  # those that were moved since it was built
+            if name == deck.name:
+                self._fade(name, voice, level)
         self._name()
 
     def _ready(self, deck: Deck, tell: Tell) -> None:

@@ -1,5 +1,7 @@
 """What the engine plays, recorded and measured."""
 
+import time
+
 import numpy as np
 import pytest
 
@@ -133,6 +135,21 @@ def test_decks_crossfade_and_keep_their_own_gains(rig, partial):
     until(lambda: "one" not in r.engine.state().decks)
     r.wait(0.15)
     assert max(r.engine.state().peak) < 1e-3
+
+
+def test_a_fader_that_is_moved_while_another_score_comes_is_moved(rig):
+    """However it falls: before it is built, while it is, or after."""
+    r = rig()
+    performer = r.performer()
+    voices = {"low": hum(200.0, 0.2), "high": hum(900.0, 0.2)}
+    performer.play(voices)
+    for n in range(24):
+        on = n % 2 == 1
+        performer.play(voices, wait=False)
+        time.sleep(0.002 * (n // 2))
+        r.engine.send(c.Strip("live", "high", on=on))
+        r.wait(0.3)
+        assert (r.engine.state().strips["live", "high"] > 1e-3) == on, n
 
 
 def test_mute_is_silent_without_a_click_and_stays_through_a_change(rig, clicks):
