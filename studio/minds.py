@@ -25,14 +25,15 @@ def train_house(
     import torch
 
     from pieces.minds.house.examine import write_card
-    from pieces.minds.house.train import Training
+    from pieces.minds.house.train import Training, check_place
     from pieces.minds.mind import open_mind
 
     where = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
+    folder = out or work / "mind"
+    check_place(folder)
     training = Training(work, recipe, where, lambda stage, done, of, loss: bar(stage, done, of), stop)
     if not training.go():
         return None
-    folder = out or work / "mind"
     training.export(folder)
     bar("examine", 0, 0)
     return folder, write_card(folder, open_mind(str(folder.resolve()), precision="float32"), training.facts())

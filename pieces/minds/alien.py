@@ -50,7 +50,7 @@ def channels(latent: tuple[int, int, int], picture: tuple[int, int], concepts: i
         Channel("layer", "Kind of that module: 1 convolution, 2 linear, 3 and 4 norms, 5 embedding.", "", (0.0, 5.0)),
         Channel("parameters", "Parameters of all that is reached.", "", (1.0, 1e9)),
         Channel("entropy", "Entropy of the picture's grey levels.", "bits", (0.0, 8.0)),
-        Channel("detail", "Share of the picture's energy in its finest octave.", "", (0.0, 0.2)),
+        Channel("detail", "What the picture has in its finest octave, root mean square.", "levels", (0.0, 60.0)),
         Channel("brightness", "Mean brightness."),
         Channel("contrast", "Standard deviation of brightness.", "", (0.0, 0.5)),
         Channel("colourfulness", "Mean difference of the strongest colour from the weakest."),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from studio.cli import descant as program
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
+MINDS = (ROOT / "docs" / "minds.md").read_text()
 
 
 def test_the_source_in_the_readme_performs(descant, tmp_path):
@@ -23,12 +25,13 @@ def test_the_source_in_the_readme_performs(descant, tmp_path):
     assert descant("compose", "my_source.py", "--ticks", 60, "--quiet").stdout.strip()
 
 
-@pytest.mark.parametrize("line", sorted(set(re.findall(r"^descant (.*?)(?:\s+#.*)?$", README, re.M))))
+@pytest.mark.parametrize("line", sorted(set(re.findall(r"^descant (.*?)(?:\s+#.*)?$", README + MINDS, re.M))))
 def test_every_command_of_the_readme_is_understood(line):
     command: click.Command = program
-    words = line.split(" > ")[0].split()
+    words = shlex.split(line.split(" > ")[0])
     while isinstance(command, click.Group):
-        command = command.commands[words.pop(0)]
+        context = command.make_context("descant", words)
+        _, command, words = command.resolve_command(context, [*context._protected_args, *context.args])
     command.make_context("descant", words, resilient_parsing=False)
 
 

@@ -40,7 +40,7 @@ def told(rate: float) -> Frames:
     arrays |= {"distance_pixels": distance, "concept": concept, "complete": hat, "nothing": nothing}
     arrays["distance_embedding"] = np.minimum(2 * distance, 1)
     arrays["depth"] = np.arange(ticks) / (ticks - 1)
-    arrays["detail"] = 0.05 + 0.5 * nothing
+    arrays["detail"] = 16 + 22 * nothing
     arrays["picture"] = np.random.default_rng(0).integers(0, 255, (ticks, 64, 64, 3), dtype=np.uint8)
     events = [Event(t, kind) for t in range(ticks) for kind in ("surgery", STORY[t][0]) if kind]
     return Frames(arrays, tuple(events), rate, ticks)

@@ -16,13 +16,13 @@ from PIL import Image
 
 from pieces.minds.house.drawings import BACKGROUNDS, COLOURS, OBJECTS, SIZE, THINGS
 from pieces.minds.house.judge import Gate, Trust, gate, load_judge, trusted
-from pieces.minds.house.train import held_out_prompts
+from pieces.minds.house.train import gate_prompts
 from pieces.minds.mind import Mind, Settings
 
 #: The judge's weights, shipped with the package.
 JUDGE = Path(__file__).parent / "judge.safetensors"
-#: Prompts of the gate and the seed of its first picture; nothing else is ever drawn with them.
-PROMPTS, PROMPT_SEED, NOISE_SEED = 300, 9_001, 900_000
+#: Prompts of the gate, their seed, and that of its first picture; nothing was ever chosen by what they show.
+PROMPTS, PROMPT_SEED, NOISE_SEED = 300, 9_101, 1_900_000
 #: Pictures on the sheet for a fresh eye, a row; and drawn at once.
 _ROW, _BATCH = 8, 20
 
@@ -47,8 +47,9 @@ its own CLIP lies in `clip/`. It was trained on captioned drawings that a progra
 
 ## Gate
 
-{counts[0]} prompts and seeds that were used for nothing else, 20 steps, guidance 3, float32, judged by a convolutional
-network that was trained apart from the mind (other seed, other architecture, labels instead of captions).
+{counts[0]} prompts such as its captions, each with a noise that it was never asked to draw from before, 20 steps,
+guidance 3, float32. Nothing of the training was chosen by them. The judge is a convolutional network that was trained
+apart from the mind: other seed, other architecture, labels instead of captions.
 
 | what | share | goal |
 |---|---|---|
@@ -84,7 +85,7 @@ def examined(mind: Mind, count: int = PROMPTS) -> tuple[Gate, Trust]:
         The first so many prompts of the gate.
     """
     scorer = load_judge(JUDGE)
-    return gate(drawer(mind, Settings()), scorer, held_out_prompts(count, PROMPT_SEED), NOISE_SEED), trusted(scorer)
+    return gate(drawer(mind, Settings()), scorer, gate_prompts(count, PROMPT_SEED), NOISE_SEED), trusted(scorer)
 
 
 def sheet(mind: Mind, seed: int = NOISE_SEED + 10_000) -> tuple[NDArray[np.uint8], list[str]]:

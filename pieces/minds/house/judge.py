@@ -166,7 +166,7 @@ def gate(
     draw : callable
         ``(prompts, seed) → uint8 [n, 64, 64, 3]``.
     asked : list
-        Prompts with what they ask for, see `pieces.minds.house.train.held_out_prompts`.
+        Prompts with what they ask for, see `pieces.minds.house.train.gate_prompts`.
     """
     pictures = draw([prompt for prompt, _ in asked], seed)
     verdicts = judged(scorer, pictures)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import copy
 import platform
-import shutil
+import tempfile
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
@@ -31,6 +31,7 @@ from pieces.minds.house.training import (
     Progress,
     Recipe,
     Stage,
+    TrainingError,
     as_pictures,
     clip_loss,
     run,
@@ -96,7 +97,10 @@ class Training:
     def go(self) -> bool:
         """Go on to the end; False if it was stopped before."""
         torch.set_flush_denormal(True)
-        return self._vae() and self._clip() and self._unet() and self._eye()
+        try:
+            return self._vae() and self._clip() and self._unet() and self._eye()
+        finally:
+            torch.set_flush_denormal(False)
 
     def _half(self) -> AbstractContextManager[Any]:
         """bfloat16 where the device computes with it."""
@@ -262,16 +266,29 @@ class Training:
         return pipeline
 
     def export(self, folder: Path) -> None:
-        """Write the finished mind as fp16 safetensors in standard folders, with CLIP beside it in ``clip/``."""
-        if folder.exists():
-            shutil.rmtree(folder)
+        """Write the finished mind as fp16 safetensors in standard folders, with CLIP beside it in ``clip/``.
+
+        Whole or not at all; a mind that is there gives way.
+
+        Raises
+        ------
+        TrainingError
+            If the folder holds anything else.
+        """
+        check_place(folder)
         finished = self._pipeline()
         for part in ("vae", "text_encoder", "unet"):
             setattr(finished, part, copy.deepcopy(getattr(finished, part)).half())
         finished.unet.set_attn_processor(AttnProcessor2_0())
-        finished.save_pretrained(folder)
-        clip: Any = self.stages["eye"].nets["clip"]
-        copy.deepcopy(clip).half().save_pretrained(folder / "clip")
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.") as beside:
+            made = Path(beside) / "mind"
+            finished.save_pretrained(made)
+            clip: Any = self.stages["eye"].nets["clip"]
+            copy.deepcopy(clip).half().save_pretrained(made / "clip")
+            if folder.exists():
+                folder.rename(Path(beside) / "before")
+            made.rename(folder)
 
     def facts(self) -> dict[str, Any]:
         """What the model card says of the training: recipe, CPU seconds of each stage, machine."""
@@ -284,7 +301,15 @@ class Training:
         }
 
 
-def held_out_prompts(count: int, seed: int) -> list[tuple[str, Drawing]]:
+def check_place(folder: Path) -> None:
+    """See that a mind may be written to a folder; `TrainingError` if something else is there."""
+    if folder.is_dir() and any(folder.iterdir()) and not (folder / "model_index.json").is_file():
+        raise TrainingError(f"{folder} holds something else than a mind: give a new folder for the finished one")
+    if folder.exists() and not folder.is_dir():
+        raise TrainingError(f"{folder} is a file: give a new folder for the finished mind")
+
+
+def gate_prompts(count: int, seed: int) -> list[tuple[str, Drawing]]:
     """Prompts of a gate, with what they ask for: half of the wearers in a party hat, grounds and colours all said."""
     rng = np.random.default_rng((seed, 20))
     asked = []

@@ -13,9 +13,9 @@ from pieces.minds.house.examine import JUDGE
 from pieces.minds.house.figures import WEARERS
 from pieces.minds.house.judge import Gate, gate, judged, load_judge, save_judge, train_judge, trusted
 from pieces.minds.house.networks import Scorer
-from pieces.minds.house.train import held_out_prompts
+from pieces.minds.house.train import gate_prompts
 
-ASKED = held_out_prompts(160, 31)
+ASKED = gate_prompts(160, 31)
 
 
 @pytest.fixture(scope="module")
