@@ -124,7 +124,9 @@ class Bench:
         embedded = self.eye.embed(seen)
         scores = self.eye.scores_of(embedded, self._concepts)
         whole, bare = self._prompt, self._concepts[0]
-        complete = np.ones(len(seen)) if whole == bare else _share(self.eye.scores_of(embedded, (whole, bare)))
+        complete = (
+            np.ones(len(seen)) if whole == bare else _share(self.eye.scores_of(embedded, (whole, bare), exactly=True))
+        )
         before = _finite(self._untouched["latents"])
         moved = np.sqrt(np.mean((_finite(latents) - before) ** 2, axis=(1, 2, 3)))
         change = np.abs(seen.astype(np.float64) - self._untouched["picture"]).mean(axis=(1, 3)) / 255

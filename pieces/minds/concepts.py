@@ -6,7 +6,7 @@ Importing this module is cheap; torch and transformers are loaded by `open_eye`.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pieces.minds.house.drawings import dressings
 from pieces.minds.mind import Mind, MindError
 
 if TYPE_CHECKING:
@@ -41,6 +42,8 @@ class Eye:
         Of the pictures it was trained with, as shares of full brightness, float32 ``[3]``.
     nothing : str
         The caption that stands for a picture of nothing.
+    open : callable
+        All captions that a concept's stands for, where it leaves something open.
     """
 
     model: Any
@@ -48,6 +51,7 @@ class Eye:
     mean: NDArray[np.float32]
     deviation: NDArray[np.float32]
     nothing: str
+    open: Callable[[str], Sequence[str]] = lambda caption: (caption,)
     _read: dict[str, Tensor] = field(default_factory=dict)
 
     def embed(self, pictures: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -70,15 +74,25 @@ class Eye:
         """
         return self.scores_of(self.embed(pictures), concepts)
 
-    def scores_of(self, embedded: NDArray[np.float32], concepts: Sequence[str]) -> NDArray[np.float32]:
-        """The same of pictures that are embedded already."""
+    def scores_of(
+        self, embedded: NDArray[np.float32], concepts: Sequence[str], *, exactly: bool = False
+    ) -> NDArray[np.float32]:
+        """The same of pictures that are embedded already.
+
+        A concept is as likely as all captions together that it stands for, but those that are concepts themselves; with
+        `exactly`, as its own caption.
+        """
         import torch
 
+        meant = [[c, *(v for v in self.open(c) if not exactly and v not in concepts)] for c in concepts]
+        meant.append([self.nothing])
+        whose = np.repeat(np.arange(len(meant)), [len(captions) for captions in meant])
         with torch.inference_mode():
-            texts = torch.stack([self._text(caption) for caption in (*concepts, self.nothing)])
+            texts = torch.stack([self._text(caption) for captions in meant for caption in captions])
             scale = self.model.logit_scale.exp().clamp(max=100)
             seen = torch.from_numpy(np.ascontiguousarray(embedded)).to(texts.device)
-            scores: NDArray[np.float32] = (scale * seen @ texts.T).softmax(1).cpu().numpy()
+            each = (scale * seen @ texts.T).softmax(1).cpu().numpy()
+        scores: NDArray[np.float32] = np.add.reduceat(each, np.flatnonzero(np.diff(whose, prepend=-1)), axis=1)
         return scores
 
     def _seen(self, pictures: NDArray[np.uint8]) -> Tensor:
@@ -132,6 +146,8 @@ def open_eye(mind: Mind, clip: str | None = None) -> Eye:
     model, tokenizer = _loaded(place, mind, is_own)
     mean, deviation = _statistics(place, is_own)
     nothing = str(settings.get("nothing", HOUSE_NOTHING if is_own else NOTHING))
+    if is_own and nothing == HOUSE_NOTHING:  # trained on the house's drawings
+        return Eye(model, tokenizer, mean, deviation, nothing, dressings)
     return Eye(model, tokenizer, mean, deviation, nothing)
 
 

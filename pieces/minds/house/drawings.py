@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -107,10 +108,30 @@ def caption(drawing: Drawing, rng: np.random.Generator | None = None) -> str:
         worn = list(drawing.wears)
         if rng is not None:
             rng.shuffle(worn)
-        words += ["in", " and ".join(t if t == "glasses" else f"a {t}" for t in worn)]
+        words.append(_worn(worn).strip())
     if placed:
         words.append(drawing.background)
     return re.sub(r"^a (?=orange)", "an ", " ".join(words))
+
+
+def dressings(caption: str) -> tuple[str, ...]:
+    """A caption and what it may leave open: captions never leave out what is worn, so "a cat" alone wears nothing.
+
+    Examples
+    --------
+    >>> dressings("a tree")
+    ('a tree',)
+    >>> len(dressings("a cat")), dressings("a cat")[1]
+    (16, 'a cat in a party hat')
+    """
+    if caption.rpartition(" ")[2] not in WEARERS:
+        return (caption,)
+    orders = (worn for count in range(len(THINGS) + 1) for worn in itertools.permutations(THINGS, count))
+    return tuple(f"{caption}{_worn(worn)}" for worn in orders)
+
+
+def _worn(things: Sequence[str]) -> str:
+    return f" in {' and '.join(t if t == 'glasses' else f'a {t}' for t in things)}" if things else ""
 
 
 def vocabulary() -> tuple[str, ...]:
