@@ -77,6 +77,19 @@ def two(tiny) -> FrameBlock:
     return run(5, tiny, **TWO)
 
 
+def test_the_spread_is_the_minds_own(trajectories, tmp_path):
+    """That it falls follows from the noise that is put back, whoever predicts; how small it is, from what is known."""
+    from pieces.minds.mind import HOUSE
+
+    shutil.copytree(HOUSE, tmp_path / "lost")
+    path = tmp_path / "lost" / "unet" / "diffusion_pytorch_model.safetensors"
+    rng, weights = np.random.default_rng(0), load_file(path)
+    save_file({n: rng.permutation(w.ravel()).reshape(w.shape) for n, w in weights.items()}, path)
+    prompt, seed = DRAWN[0]
+    lost = run(seed, {"prompt": prompt, "mind": str(tmp_path / "lost")}, steps=20, rest=0, draws=3)
+    assert (trajectories[prompt, seed].arrays["spread"] < 0.6 * lost.arrays["spread"]).all()
+
+
 def test_the_spread_falls_along_the_trajectory(trajectories):
     for drawn, block in trajectories.items():
         spread = block.arrays["spread"]
