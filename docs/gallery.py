@@ -25,7 +25,7 @@ MOMENTS = {
     "landscape": 15.9,
     "denoising": 14.0,
     "alien": 12.0,
-    "interconcept": 34.0,
+    "interconcept": 28.5,
 }
 FOUR = ("cubics", "knots", "digits", "landscape")
 SIZE, EXCERPT = (800, 450), 14.0

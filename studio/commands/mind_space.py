@@ -159,11 +159,11 @@ STRENGTHS = {
 @click.option("--prompt", default="a cat", show_default=True, help="On the island.")
 @click.option("--right", default="", help="Prompt to its right; default: a random direction.")
 @click.option("--above", default="", help="Prompt above; default: a random direction.")
-@click.option("--radius", type=Finite(0.001, 100), default=1.0, show_default=True, help="Half the chart, in norms.")
+@click.option("--radius", type=Finite(0.001, 100), default=8.0, show_default=True, help="Half the chart, in norms.")
 @click.option("--cells", type=click.IntRange(2, 64), default=8, show_default=True, help="Squares a side at first.")
 @click.option("--depth", type=click.IntRange(0, 5), default=2, show_default=True, help="Refinements along the coast.")
 @click.option("--directions", type=click.IntRange(2, 500), default=16, show_default=True, help="Of the radii.")
-@click.option("--furthest", type=Finite(0.01, 100), default=2.0, show_default=True, help="Where the search ends.")
+@click.option("--furthest", type=Finite(0.01, 100), default=8.0, show_default=True, help="Where the search ends.")
 @click.option("--surgery", type=click.Choice(["hal", "noise", "down", "up"]), help="Chart it again under this.")
 @click.option("--strengths", callback=_strengths, metavar="A,B,C", help="Of the surgery, growing.")
 @JSON

@@ -42,10 +42,10 @@ class Flight:
 
 
 def flown() -> FrameBlock:
-    """A flight from the middle of an island 0.3 norms wide, 0.5 out to sea and back; the mind is left out."""
-    x = np.concatenate([np.zeros(LAND), np.linspace(0, 0.8, OUT), np.full(SEA, 0.8), np.zeros(4)])
-    land = x < 0.3
-    told = {"x": x, "distance": x, "shore": 0.3 - x, "concept": 0.05 + 0.9 * land, "other": 0.9 - 0.8 * land}
+    """A flight from the middle of an island 1.5 norms wide, 2.5 out to sea and back; the mind is left out."""
+    x = np.concatenate([np.zeros(LAND), np.linspace(0, 4.0, OUT), np.full(SEA, 4.0), np.zeros(4)])
+    land = x < 1.5
+    told = {"x": x, "distance": x, "shore": 1.5 - x, "concept": 0.05 + 0.9 * land, "other": 0.9 - 0.8 * land}
     arrays = {c.name: np.full((len(x), *c.shape), 0.01).astype(c.dtype) for c in Interconcept.channels}
     arrays |= {name: values.astype(np.float32) for name, values in told.items()}
     turns = np.flatnonzero(land[1:] != land[:-1]) + 1
