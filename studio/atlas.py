@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, astuple, dataclass, field
 from pathlib import Path
@@ -14,11 +12,13 @@ from numpy.typing import NDArray
 
 from pieces.errors import DescantError
 from pieces.minds.coast import Coast, Extent, Radii, extent, field_on, radii, rays_from, survey
-from pieces.minds.mind import Mind, Settings, open_mind
+from pieces.minds.concepts import CONCEPTS, concept_of
+from pieces.minds.identity import identity
+from pieces.minds.mind import Mind, Settings, open_mind, shape_of
 from pieces.minds.space import Floats, Plane, Space, grid, line, zooms
-from pieces.minds.surveying import CONCEPTS, Pictures, Surveyor, concept_of
+from pieces.minds.surveying import Pictures, Surveyor
 from studio.rendering import Progress, silent
-from studio.sweep import Sweep
+from studio.sweep import Sweep, sweep_of
 
 if TYPE_CHECKING:
     from pieces.minds.concepts import Eye
@@ -43,6 +43,8 @@ class Asked:
         Pictures begin with the noises `seed` to `seed` + `noises` - 1; `seed` is also that of random directions.
     batch : int
         Points that are kept together; what is killed loses one batch.
+    height, width : int
+        Of the pictures, in pixels; 0 is the mind's own.
     """
 
     mind: str = "house"
@@ -52,6 +54,8 @@ class Asked:
     seed: int = 0
     noises: int = 1
     batch: int = 16
+    height: int = 0
+    width: int = 0
 
 
 @dataclass(frozen=True)
@@ -112,7 +116,6 @@ class Atlas:
 
     def __init__(self, asked: Asked, prompt: str, folder: Path, progress: Progress = silent) -> None:
         from pieces.minds.concepts import open_eye
-        from pieces.minds.surgery import fingerprint
 
         progress("mind", 0, 0)
         self.asked, self.prompt = asked, prompt
@@ -120,7 +123,8 @@ class Atlas:
         self.mind: Mind = open_mind(asked.mind)
         self.eye: Eye = open_eye(self.mind, asked.clip or None)
         self.concepts = tuple(dict.fromkeys((self.concept, *asked.concepts)))
-        self._weights = fingerprint(self.mind.modules)
+        self._identity = identity(self.mind, self.eye)
+        self._latent, _ = shape_of(self.mind.folder, asked.height, asked.width)
         self._folder, self.progress = folder, progress
         self._sweeps: list[Sweep] = []
 
@@ -133,7 +137,9 @@ class Atlas:
         """Who draws and looks, around the prompt as the mind reads it now."""
         seeds = tuple(range(self.asked.seed, self.asked.seed + self.asked.noises))
         space = Space(self.mind.meaning([self.prompt]))
-        return Surveyor(self.mind, self.eye, space, self.concepts, seeds, self.asked.settings, self.asked.batch)
+        return Surveyor(
+            self.mind, self.eye, space, self.concepts, seeds, self.asked.settings, self.asked.batch, self._latent
+        )
 
     def place(self, surveyor: Surveyor, prompt: str) -> Floats:
         """The vector ``[d]`` of a prompt."""
@@ -207,10 +213,8 @@ class Atlas:
 
     def sweep(self, about: Mapping[str, Any]) -> Sweep:
         """The sweep of one question, which follows from mind, prompt, settings and what was asked."""
-        whole = {**asdict(self.asked), "prompt": self.prompt, "weights": self._weights, **about}
-        settings = json.loads(json.dumps(whole))
-        name = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:24]
-        self._sweeps.append(Sweep(self._folder / f"space-{name}", settings))
+        whole = {**asdict(self.asked), "prompt": self.prompt, **self._identity, **about}
+        self._sweeps.append(sweep_of(self._folder, "space", whole))
         return self._sweeps[-1]
 
     def _seen(self, surveyor: Surveyor, vectors: Floats, about: Mapping[str, Any]) -> tuple[Pictures, Floats]:
@@ -253,12 +257,22 @@ def operations_of(mind: Mind, kind: str, strengths: Sequence[float], seed: int) 
     Raises
     ------
     DescantError
-        On a strength that the kind does not have.
+        On a strength that the kind does not have, or that reaches no module.
     """
     from pieces.minds.surgery import chosen, series
 
+    check_strengths(kind, strengths)
+    names = chosen(mind)
+    made = series(kind, names, strengths, seed)  # type: ignore[arg-type]
+    if idle := [o for o in made if not o.modules]:
+        least = f"the least is {1 / len(names):.2g}"
+        raise DescantError(f"strength {idle[0].strength:g} of {kind} is none of {len(names)} modules: {least}")
+    return made
+
+
+def check_strengths(kind: str, strengths: Sequence[float]) -> None:
+    """Raise `DescantError` on a strength that a kind of surgery does not have."""
     low, high = {"hal": (0.0, 1.0), "noise": (0.0, 1.0), "down": (0.0, 1.0), "up": (1.0, 10.0)}[kind]
     for strength in strengths:
         if not low <= strength <= high:
             raise DescantError(f"strength {strength:g} of {kind}: allowed are {low:g} to {high:g}")
-    return series(kind, chosen(mind), strengths, seed)  # type: ignore[arg-type]

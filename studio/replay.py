@@ -83,13 +83,14 @@ def verify(archive: Archive, take_id: str, progress: Progress = silent, keep_mix
     with config.limited(_threads(take)), workspace(archive) as folder:
         fresh = _Again(archive, take, given, folder, progress)
         drift = [found for part in take.parts for found in _part_drift(archive, take, part, fresh)]
+        changed = [*_changed(take), *(line for part in take.parts for line in _retold(archive, take, part, fresh))]
         samples = None
         if take.render:
             progress("render", 0, 0)
             samples, found = _sound(archive, take, fresh, folder, keep_mix)
             drift += found
     same = fresh.hashes() == stored
-    return Verdict(take.id, take.ticks, same, samples, tuple(drift), tuple(_changed(take)))
+    return Verdict(take.id, take.ticks, same, samples, tuple(drift), tuple(changed))
 
 
 def _stored_hash(archive: Archive, take: TakeRecord, part: str, given: dict[str, list[Event]]) -> str:
@@ -209,6 +210,18 @@ def _part_drift(archive: Archive, take: TakeRecord, part: str, fresh: _Again) ->
     if ticks != recorded:
         drifts.insert(0, Drift(f"{label}length", min(ticks, recorded), abs(ticks - recorded)))
     return [*drifts, Drift(f"{label}events", 0, float("nan"))] if events_differ else drifts
+
+
+def _retold(archive: Archive, take: TakeRecord, part: str, fresh: _Again) -> Iterator[str]:
+    """What a source said of itself at the first tick and says otherwise now: the weights of its mind, its device."""
+    heads = (next(iter(blocks), None) for blocks in (archive.blocks(take.id, part=part), fresh.blocks(part)))
+    then, now = (
+        {e.kind: e.data for e in (head.events if head else ()) if not e.tick and not e.given} for head in heads
+    )
+    for kind, data in then.items():
+        for name, value in data.items():
+            if (found := now.get(kind, {}).get(name)) != value:
+                yield f"{part}: {kind} {name} was {value}, is {found}"
 
 
 def _drift(what: str, a: Array, b: Array, offset: int) -> Drift | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,13 +12,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pieces.errors import DescantError
-from pieces.minds.alien import PROMPT, VISIBLE, Alien, concepts_of
+from pieces.minds.alien import PROMPT, VISIBLE, Alien
+from pieces.minds.concepts import concepts_of
+from pieces.minds.mind import PARTS
 from pieces.minds.ranges import TRIED, keep, known, measure
 from pieces.piece import find_piece
-from pieces.signals import Frames
+from pieces.signals import FrameBlock
 from studio.pictures.canvas import BREAK, GOAL, GROUND, INK, LEARNED, Colour, dim
 from studio.rendering import Progress, silent
-from studio.sweep import Sweep
+from studio.sweep import Sweep, sweep_of
 
 if TYPE_CHECKING:
     from db.archive import Archive
@@ -52,8 +54,8 @@ def planned(
     piece = piece.with_values({f"parts.{part}.controls": given, f"parts.{part}.inputs": dict(inputs)})
     found = plan("alien", piece, base)
     source = _source(found, seed)
-    if source.surgery in TRIED and not controls.get("most"):
-        end = _most(source, ranges, progress)
+    if source.surgery in TRIED and not controls.get("most") and _is_whole(given, inputs):
+        end = _most(source, str(given.get("part", "unet")), ranges, progress)
         found = plan("alien", piece.with_controls({"most": end}), base)
     return found
 
@@ -64,13 +66,20 @@ def _source(plan: Plan, seed: int) -> Alien:
     return Alien(seed + player.part.seed, player.controls, player.inputs)
 
 
-def _most(source: Alien, elsewhere: Path, progress: Progress) -> float:
-    """The damage at which a mind has lost its concept, measured where nobody knows it yet."""
+def _is_whole(controls: Mapping[str, Any], inputs: Mapping[str, str]) -> bool:
+    """Whether a sheet is of all of a part, for which ranges are measured."""
+    picked = {"modules": 0, "layer": "all", "from_depth": 0.0, "to_depth": 1.0, "half": "both"}
+    named = controls.get("part", "unet") in PARTS and not inputs.get("modules")
+    return named and all(controls.get(name, whole) == whole for name, whole in picked.items())
+
+
+def _most(source: Alien, part: str, elsewhere: Path, progress: Progress) -> float:
+    """The damage of a part at which a mind has lost its concept, measured where nobody knows it yet."""
     progress("mind", 0, 0)
     mind = source.bench.mind
-    found = known(mind, elsewhere)
+    found = known(mind, elsewhere, part)
     if found is None:
-        found = measure(mind, source.bench.eye, lambda done, of: progress("ranges", done, of))
+        found = measure(mind, source.bench.eye, lambda done, of: progress("ranges", done, of), part=part)
         keep(found, mind, elsewhere)
     return found.most(source.surgery)
 
@@ -88,8 +97,7 @@ def drawn(plan: Plan, seed: int, folder: Path, progress: Progress = silent) -> t
     """
     source = _source(plan, seed)
     progress("mind", 0, 0)
-    weights = source.bench.fingerprint()
-    sweep = Sweep(folder / f"{source.sheet[:12]}-{weights[:12]}", {"sheet": source.sheet, "weights": weights})
+    sweep = sweep_of(folder, "sheet", {"sheet": source.sheet, **source.bench.identity})
     for k, arrays in sweep.each(source.batches, source.batch, progress, "draw"):
         source.remember(k, arrays)
     return sweep, list(source.bench.mind.said)
@@ -105,15 +113,18 @@ class Cell:
     effect: float
 
 
-def cells(frames: Frames, concepts: Sequence[str]) -> list[Cell]:
+def cells(blocks: Iterable[FrameBlock], concepts: Sequence[str]) -> list[Cell]:
     """The pictures of a take of `alien`, that without surgery first, then sorted by effect."""
-    told = {e.tick: e.data for e in frames.of_kind("surgery")}
-    found = [_cell(frames, tick, told.get(tick, {}), concepts) for tick in range(frames.ticks)]
+    found: list[Cell] = []
+    for block in blocks:
+        told = {e.tick: e.data for e in block.events if e.kind == "surgery"}
+        for i in range(block.ticks):
+            tick, row = block.first_tick + i, {name: array[i] for name, array in block.arrays.items()}
+            found.append(_cell(tick, row, told.get(tick, {}), concepts))
     return [*found[:1], *sorted(found[1:], key=lambda cell: cell.effect)]
 
 
-def _cell(frames: Frames, tick: int, told: Mapping[str, Any], concepts: Sequence[str]) -> Cell:
-    row = {name: array[tick] for name, array in frames.arrays.items()}
+def _cell(tick: int, row: Mapping[str, Any], told: Mapping[str, Any], concepts: Sequence[str]) -> Cell:
     effect, best = float(row["distance_pixels"]), int(row["strongest"])
     what = concepts[best] if best < len(concepts) else "nothing"
     score = float(row["scores"][best])
@@ -122,7 +133,16 @@ def _cell(frames: Frames, tick: int, told: Mapping[str, Any], concepts: Sequence
     whole = f", complete {float(row['complete']):.0%}" if best == 0 else ""
     moved = effect >= VISIBLE or not tick
     label = (*_broken(name), f"effect {effect:.1%}", f"{what} {score:.0%}{whole}")
-    return Cell(np.asarray(row["picture"]), label, colour if moved or best else dim(INK, 0.5), effect)
+    return Cell(_small(row["picture"]), label, colour if moved or best else dim(INK, 0.5), effect)
+
+
+def _small(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """A picture no larger than it is ever shown: a sheet of a large mind's whole pictures takes gigabytes."""
+    from PIL import Image
+
+    image = Image.fromarray(picture)
+    image.thumbnail((SIDES[1], SIDES[1]), Image.Resampling.BICUBIC)
+    return np.asarray(image)
 
 
 #: What stands for the longest words of module names, so that a name fits under its picture.
@@ -155,7 +175,7 @@ def write(path: Path, shown: Sequence[Cell], title: str, subtitle: str) -> None:
     DescantError
         If the file cannot be written.
     """
-    from PIL import Image, ImageDraw, ImageFont
+    from PIL import Image, ImageDraw, ImageFont, ImageOps
 
     columns = int(np.clip(round((len(shown) * 1.6) ** 0.5), 4, WIDTH // (SIDES[0] + _GAP)))
     side = min((WIDTH - _GAP) // columns - _GAP, SIDES[1])
@@ -169,7 +189,8 @@ def write(path: Path, shown: Sequence[Cell], title: str, subtitle: str) -> None:
     for i, cell in enumerate(shown):
         x, y = _GAP + (i % columns) * pitch, _HEAD + (i // columns) * high
         pen.rectangle((x - 2, y - 2, x + side + 1, y + side + 1), cell.colour)
-        image.paste(Image.fromarray(cell.picture).resize((side, side), Image.Resampling.BICUBIC), (x, y))
+        shown_as = ImageOps.contain(Image.fromarray(cell.picture), (side, side), Image.Resampling.BICUBIC)
+        image.paste(shown_as, (x + (side - shown_as.width) // 2, y + (side - shown_as.height) // 2))
         for line, text in enumerate(cell.label):
             light = cell.colour if line == len(cell.label) - 1 else dim(INK, 0.8 if line < 2 else 0.55)
             pen.text((x, y + side + 3 + line * LINE), _fitting(text, small, side), light, font=small)
@@ -191,16 +212,16 @@ def _fitting(text: str, font: Any, width: int) -> str:
 
 def sheet_of(archive: Archive, take_id: str) -> Path:
     """The labelled sheet of a take of `alien`, made and kept with the take."""
-    from studio.rendering import final_piece, recorded, workspace
+    from studio.rendering import final_piece, workspace
 
     take = archive.take(take_id)
     piece = final_piece(archive, take)
     part = next(name for name, p in piece.parts.items() if p.source == "alien")
-    names = [c.name for c in take.parts[part].channels if c.name != "latents"]
-    frames = recorded(archive, take, {**{p: [] for p in take.parts}, part: names})[part]
     given, controls = piece.parts[part].inputs, piece.parts[part].controls
     prompt = given.get("prompt", PROMPT)
-    shown = cells(frames, concepts_of(prompt, given.get("concepts", "")))
+    wanted = ("distance_pixels", "strongest", "complete", "scores", "picture")
+    blocks = archive.blocks(take.id, wanted, part=part)
+    shown = cells(blocks, concepts_of(prompt, given.get("concepts", "")))
     unmoved = sum(cell.effect < VISIBLE for cell in shown[1:])
     title = f"{controls.get('surgery', 'knockout')}: {prompt}"
     about = f"{Path(given.get('mind', 'house')).name} mind, seed {take.seed}; {len(shown) - 1} surgeries by effect"

@@ -7,11 +7,12 @@ that was being made, and no other.
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import json
 import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeAlias
 from zipfile import BadZipFile
@@ -97,8 +98,9 @@ class Sweep:
                 yield k, found
 
     def clear(self) -> None:
-        """Take the folder away: what the sweep was for is done."""
-        shutil.rmtree(self.folder, ignore_errors=True)
+        """Take the folder away, if nobody else has begun to work in it: what the sweep was for is done."""
+        with suppress(SweepError, OSError), self._alone():
+            shutil.rmtree(self.folder, ignore_errors=True)
 
     def _keep(self, path: Path, arrays: dict[str, NDArray[Any]]) -> None:
         from io import BytesIO
@@ -121,6 +123,12 @@ class Sweep:
             except OSError as error:
                 raise SweepError(f"{self.folder}: another process is at this sweep: wait for it, or end it") from error
             yield
+
+
+def sweep_of(folder: Path, name: str, settings: Mapping[str, Any]) -> Sweep:
+    """The sweep of some settings, in a folder of its own within `folder`."""
+    told = json.dumps(settings, sort_keys=True)
+    return Sweep(folder / f"{name}-{hashlib.sha256(told.encode()).hexdigest()[:24]}", settings)
 
 
 def _write(path: Path, data: bytes) -> None:

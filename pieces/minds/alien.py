@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 from collections.abc import Mapping, Sequence
-from pathlib import Path
+from functools import cached_property
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pieces.minds.mind import MindError, find_mind, shape_of
+from pieces.minds.concepts import CONCEPTS, concepts_of
+from pieces.minds.mind import find_mind, nothing, shape_of
 from pieces.signals import Array, Channel, Control, Event, FrameBlock, Value
 from pieces.source import Input, Source, SourceError
 
@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from pieces.minds.alien_bench import Bench
 
 PROMPT = "a cat in a party hat"
-#: What pictures are compared with, whatever the mind, where nothing else is asked for.
-CONCEPTS = ("a cat", "a dog", "a bird", "a fish", "a person", "a plane", "a house", "a tree")
 #: A picture has changed visibly when its mean distance in brightness reaches this share (3 of 255 levels).
 VISIBLE = 3 / 255
 #: A HAL run, noise and scalings reach this damage where nothing else is said.
@@ -42,13 +40,15 @@ def channels(latent: tuple[int, int, int], picture: tuple[int, int], concepts: i
         Channel("concept", "Score of the concept that was asked for."),
         Channel("complete", "How far all that was asked for is there (the hat), and not the bare concept."),
         Channel("nothing", "Score of nothing: noise, or an empty picture."),
-        Channel("strongest", "Number of the concept that scores highest; the last is nothing.", "", (0.0, 16.0)),
+        Channel(
+            "strongest", "Number of the concept that scores highest; the last is nothing.", "", (0.0, float(concepts))
+        ),
         Channel("doubt", "Entropy of the scores.", "bits", (0.0, 4.0)),
         Channel("damage", "Strength of the surgery; 0: none, 1: all that a module has.", "", (0.0, 4.0)),
-        Channel("struck", "Modules that the surgery reaches.", "modules", (0.0, 400.0)),
+        Channel("struck", "Modules that the surgery reaches.", "modules", (0.0, 1000.0)),
         Channel("depth", "Where the first of them is on the way through its part: 0 first, 1 last."),
         Channel("layer", "Kind of that module: 1 convolution, 2 linear, 3 and 4 norms, 5 embedding.", "", (0.0, 5.0)),
-        Channel("parameters", "Parameters of all that is reached.", "", (1.0, 1e9)),
+        Channel("parameters", "Parameters of all that is reached.", "", (0.0, 1e10)),
         Channel("entropy", "Entropy of the picture's grey levels.", "bits", (0.0, 8.0)),
         Channel("detail", "What the picture has in its finest octave, root mean square.", "levels", (0.0, 60.0)),
         Channel("brightness", "Mean brightness."),
@@ -60,23 +60,6 @@ def channels(latent: tuple[int, int, int], picture: tuple[int, int], concepts: i
         Channel("latents", "Latents of the picture.", "", (-4.0, 4.0), latent),
         Channel("picture", "The picture.", "", (0.0, 255.0), (*picture, 3), "uint8"),
     )
-
-
-def concepts_of(prompt: str, given: str = "") -> tuple[str, ...]:
-    """The concepts of a sheet, that which is asked for first: those that are given (``;`` between), else `CONCEPTS`.
-
-    Examples
-    --------
-    >>> concepts_of("a red dog at night")[:3]
-    ('a dog', 'a cat', 'a bird')
-    >>> concepts_of("a ship")[:2]
-    ('a ship', 'a cat')
-    """
-    if given:
-        return tuple(dict.fromkeys(c.strip() for c in given.split(";") if c.strip()))
-    said = re.findall(r"[a-z]+", prompt.lower())
-    named = [c for word in said for c in CONCEPTS if c == f"a {word}"]
-    return tuple(dict.fromkeys([*(named[:1] or [prompt]), *CONCEPTS]))
 
 
 class Alien(Source):
@@ -131,9 +114,19 @@ class Alien(Source):
         Control("most", "The last grade of damage; 0: what is usual for the surgery.", 0.0, (0.0, 8.0), live=False),
         Control("steps", "Denoising steps of a picture.", 20, (1, 200), shape="log", live=False),
         Control("guidance", "How strongly the prompt is followed.", 3.0, (0.0, 15.0), live=False),
-        Control("batch", "Pictures that are drawn together.", 16, (1, 256), shape="log", live=False),
+        Control("height", "Of the pictures; 0: the mind's own.", 0, (0, 8192), unit="pixels", live=False),
+        Control("width", "Of the pictures; 0: the mind's own.", 0, (0, 8192), unit="pixels", live=False),
+        Control(
+            "batch",
+            "Pictures that are drawn together, where they fit in memory.",
+            16,
+            (1, 256),
+            shape="log",
+            live=False,
+        ),
     )
     emits: ClassVar[Mapping[str, str]] = {
+        "mind": "Which mind it is (data: weights, eye, device, precision, torch, diffusers).",
         "surgery": "A surgery (data: name of the first module or of the grade, kind, count of modules).",
         "unmoved": "It has no visible effect.",
         "changed": "Another concept scores highest (data: to).",
@@ -157,11 +150,12 @@ class Alien(Source):
         self.concepts = concepts_of(self.prompt, self.given.get("concepts", ""))
         if not 1 <= len(self.concepts) <= 64:
             raise SourceError(f"alien: concepts = {self.given['concepts']!r}: allowed are 1 to 64 captions, ; between")
-        place = find_mind(self.given.get("mind", "house"))
-        latent, picture = shape_of(place)
+        if self.surgery in ("hal", "noise", "down") and (most := float(controls["most"])) > 1:
+            raise SourceError(f"alien: most = {most:g}: {self.surgery} ends at 1, all that there is; only up goes on")
+        sides = int(controls["height"]), int(controls["width"])
+        latent, picture = shape_of(find_mind(self.given.get("mind", "house")), *sides)
         self.channels = channels(latent, picture, len(self.concepts))
         self.sheet = _hash([seed, self._controls, self.given])
-        self._memory = _hash([self.sheet, _stamps(place)])
 
     @property
     def prompt(self) -> str:
@@ -185,8 +179,14 @@ class Alien(Source):
         if self._bench is None:
             from pieces.minds.alien_bench import Bench
 
-            self._bench = Bench(self.seed, self._controls, self.given, self.prompt, self.concepts)
+            latent = next(c.shape for c in self.channels if c.name == "latents")
+            self._bench = Bench(self.seed, self._controls, self.given, self.prompt, self.concepts, latent)
         return self._bench
+
+    @cached_property
+    def _memory(self) -> str:
+        """What remembered pictures follow from."""
+        return _hash([self.sheet, self.bench.identity])
 
     def prepare(self, controls: Mapping[str, Value]) -> None:
         """Open the mind and draw the first batch."""
@@ -234,10 +234,11 @@ class Alien(Source):
     def _told(self, tick: int, arrays: Mapping[str, Array], first: int) -> list[Event]:
         """What is done at a tick, and what becomes of the picture."""
         row = {name: array[tick - first] for name, array in arrays.items()}
-        told = [Event(0, "notice", {"line": line}) for line in self.bench.mind.notices(self.prompt) if not tick]
+        told = [] if tick else [Event(0, "mind", self.bench.identity)]
+        told += [Event(0, "notice", {"line": line}) for line in self.bench.mind.notices(self.prompt) if not tick]
         told.append(Event(tick, "surgery", self.bench.facts(tick)))
         best = int(row["strongest"])
-        if not np.isfinite(row["latents"]).all():
+        if not np.isfinite(row["latents"]).all() or nothing(row["picture"][None])[0]:
             return [*told, Event(tick, "nothing")]
         if tick and float(row["distance_pixels"]) < VISIBLE:
             told.append(Event(tick, "unmoved"))
@@ -269,15 +270,6 @@ def _hash(plain: object) -> str:
     return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()
 
 
-def _stamps(place: Path | str) -> list[tuple[str, int, int]]:
-    """Sizes and times of a folder's weights: a mind that was trained on is another mind, also to the memory."""
-    files = sorted(place.rglob("*.safetensors")) if isinstance(place, Path) else []
-    return [(str(f), f.stat().st_size, f.stat().st_mtime_ns) for f in files]
-
-
 def _joined(channel: Channel, parts: Sequence[Array]) -> Array:
     empty = np.empty((0, *channel.shape), channel.dtype)
     return np.concatenate([empty, *parts]).astype(channel.dtype, copy=False)
-
-
-__all__ = ["CONCEPTS", "LAYERS", "MOST", "PROMPT", "VISIBLE", "Alien", "MindError", "channels", "concepts_of"]

@@ -6,6 +6,7 @@ Importing this module loads torch: import it inside functions.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -14,8 +15,9 @@ from numpy.typing import NDArray
 from pieces.minds.alien import LAYERS, MOST
 from pieces.minds.batched import pictures
 from pieces.minds.concepts import open_eye
-from pieces.minds.mind import Settings, open_mind
-from pieces.minds.surgery import Half, Kind, Operation, chosen, fingerprint, series
+from pieces.minds.identity import identity
+from pieces.minds.mind import Settings, nothing, open_mind
+from pieces.minds.surgery import Half, Kind, Operation, chosen, series
 from pieces.minds.tracing import detail, steadied
 from pieces.signals import Array, Value
 
@@ -34,6 +36,8 @@ class Bench:
     prompt : str
     concepts : sequence of str
         That which is asked for first.
+    latent : tuple of int
+        Shape of the pictures' latents.
 
     Raises
     ------
@@ -48,13 +52,14 @@ class Bench:
         given: Mapping[str, str],
         prompt: str,
         concepts: Sequence[str],
+        latent: tuple[int, ...],
     ) -> None:
         self.mind = open_mind(given.get("mind", "house"))
         self.operations = (Operation("knockout", ()), *operations(self.mind, controls, given.get("modules", ""), seed))
         self.eye = open_eye(self.mind, given.get("clip"))
         self._prompt, self._concepts = prompt, tuple(concepts)
         self._settings = Settings(int(controls["steps"]), float(controls["guidance"]))
-        self._noise = self.mind.noise([seed])
+        self._noise = self.mind.noise([seed], latent)
         self._untouched: dict[str, Any] | None = None
 
     @property
@@ -62,9 +67,10 @@ class Bench:
         """Ticks of the sheet: the surgeries and, first, the untouched mind."""
         return len(self.operations)
 
-    def fingerprint(self) -> str:
-        """SHA-256 over all weights of the mind."""
-        return fingerprint(self.mind.modules)
+    @cached_property
+    def identity(self) -> dict[str, str]:
+        """Which mind it is, and which CLIP looks."""
+        return identity(self.mind, self.eye)
 
     def facts(self, tick: int) -> dict[str, Any]:
         """What is done at a tick, in words and numbers."""
@@ -122,7 +128,8 @@ class Bench:
         """What is measured of pictures."""
         assert self._untouched is not None
         embedded = self.eye.embed(seen)
-        scores = self.eye.scores_of(embedded, self._concepts)
+        scores, blank = self.eye.scores_of(embedded, self._concepts), nothing(seen)
+        scores[blank] = np.eye(scores.shape[1])[-1]
         whole, bare = self._prompt, self._concepts[0]
         complete = (
             np.ones(len(seen)) if whole == bare else _share(self.eye.scores_of(embedded, (whole, bare), exactly=True))
@@ -137,7 +144,7 @@ class Bench:
             "distance_latents": moved / max(float(before.std()), 1e-9),
             "distance_embedding": 1 - np.clip(embedded @ self._untouched["embedded"][0], -1, 1),
             "concept": scores[:, 0],
-            "complete": complete,
+            "complete": np.where(blank, 0, complete),
             "nothing": scores[:, -1],
             "strongest": scores.argmax(axis=1),
             "doubt": _bits(scores.astype(np.float64)),

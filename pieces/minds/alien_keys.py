@@ -17,7 +17,7 @@ from pieces.source import Input, Source, SourceError, check_controls
 from pieces.stream import StreamReader
 
 #: Controls of `alien` that the keyboard passes on, and what it adds to its channels.
-_PASSED = ("part", "layer", "from_depth", "to_depth", "half", "steps", "guidance", "batch")
+_PASSED = ("part", "layer", "from_depth", "to_depth", "half", "steps", "guidance", "height", "width", "batch")
 _OWN = (
     Channel("key", "The key that is held, counted from the lowest; -1: none.", "", (-1.0, 88.0)),
     Channel("velocity", "How hard it was struck."),
@@ -34,13 +34,13 @@ class Sheet:
         Channels of `alien`, ``[rows, *shape]``.
     names : sequence of str
         What was done at each row.
-    notices : sequence of str
-        What one should know of it.
+    told : sequence of Event
+        Which mind it is of, and what one should know of it, at tick 0.
     """
 
     arrays: Mapping[str, Array]
     names: Sequence[str]
-    notices: Sequence[str] = ()
+    told: Sequence[Event] = ()
 
     @property
     def keys(self) -> int:
@@ -84,6 +84,7 @@ class Knockouts(Source):
         "lost": "Nothing scores highest.",
         "unmoved": "The module that fell silent has no visible effect.",
         "ended": "The performer is done.",
+        "mind": Alien.emits["mind"],
         "notice": "What one should know of the prompt (data: line).",
     }
     inputs: ClassVar[Mapping[str, Input]] = {
@@ -118,14 +119,13 @@ class Knockouts(Source):
             alien = self._alien
             whole = alien.step({}, (), alien.bench.ticks)
             names = [str(e.data["name"]) for e in whole.events if e.kind == "surgery"]
-            notices = [str(e.data["line"]) for e in whole.events if e.kind == "notice"]
-            self._sheet = Sheet(whole.arrays, names, notices)
+            self._sheet = Sheet(whole.arrays, names, _told(whole.events))
         return self._sheet
 
     def step(self, controls: Mapping[str, Value], events: Sequence[Event], n: int) -> FrameBlock:
         """Make `n` ticks; fewer when the performer is done."""
         sheet, first = self._ready(), self._tick
-        emitted = [Event(0, "notice", {"line": line}) for line in sheet.notices if first == 0]
+        emitted = [] if first else list(sheet.told)
         if events and not self._played:
             self._played = True
             self._let_go_of_all(emitted)
@@ -218,6 +218,11 @@ class Knockouts(Source):
         self._tick, self._played, self._over, self._held = tick, played, over, held
 
 
+def _told(events: Sequence[Event]) -> list[Event]:
+    """Which mind it is of, and what one should know of it."""
+    return [Event(0, e.kind, e.data) for e in events if e.kind in ("mind", "notice")]
+
+
 def _of_take(path: Path, keys: int) -> tuple[Sheet, tuple[Channel, ...]]:
     """A sheet from a take of `alien`: its untouched picture, and at most so many surgeries, evenly spread."""
     try:
@@ -233,4 +238,6 @@ def _of_take(path: Path, keys: int) -> tuple[Sheet, tuple[Channel, ...]]:
     count = min(keys, whole.ticks - 1)
     rows = [0, *np.linspace(1, whole.ticks - 1, count).round().astype(int).tolist()]
     arrays = {name: whole.arrays[name][rows] for name in needed}
-    return Sheet(arrays, [names[row] for row in rows]), tuple(c for c in reader.channels if c.name in needed)
+    return Sheet(arrays, [names[row] for row in rows], _told(whole.events)), tuple(
+        c for c in reader.channels if c.name in needed
+    )

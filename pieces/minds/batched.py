@@ -125,7 +125,7 @@ def pictures(
     operations : sequence of Operation
         Over any parts; one without modules is the untouched mind.
     batch : int
-        Samples that are drawn together; 0: as many as are quick and fit in memory, fewer when memory runs out.
+        At most so many samples are drawn together, where they fit in memory; 0: as many as are quick.
 
     Raises
     ------
@@ -151,7 +151,9 @@ def _drawn(
         meaning = _joined([readings[stages[k][0]] for k in chosen])
         return mind.draw(meaning, noise.expand(len(chosen), -1, -1, -1), replace(settings, steps=steps))
 
-    to_draw, to_decode = Room(mind, lambda: draw([0], 1), batch), Room(mind, lambda: mind.decode(noise), batch)
+    size = tuple(noise.shape[1:])
+    to_draw = Room(mind, ("draw", size), lambda: draw([0], 1), batch)
+    to_decode = Room(mind, ("decode", size), lambda: mind.decode(noise), batch)
     for drawn, latents in _together(mind, [drawing for _, drawing in stages], to_draw, draw):
         rows = {i: row for row, k in enumerate(drawn) for i in alike[stages[k]]}
         decoders = [_part(operations[i], "vae") for i in rows]

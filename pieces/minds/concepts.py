@@ -6,6 +6,7 @@ Importing this module is cheap; torch and transformers are loaded by `open_eye`.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,8 +27,39 @@ DEFAULT = "openai/clip-vit-base-patch32"
 HOUSE_NOTHING, NOTHING = "", "noise, nothing, a blank picture"
 #: A file beside a CLIP's weights that says otherwise: ``{"nothing": "..."}``.
 SETTINGS = "eye.json"
+#: What a picture may show, whatever the mind, where nothing else is said; "nothing" comes on top.
+CONCEPTS = ("a cat", "a dog", "a bird", "a fish", "a person", "a plane", "a house", "a tree")
 #: Pictures that are looked at together.
 _TOGETHER = 64
+
+
+def concept_of(prompt: str, concepts: Sequence[str] = CONCEPTS) -> str:
+    """The first concept that a prompt names by its last word; else the prompt itself.
+
+    Examples
+    --------
+    >>> concept_of("a dog in a house")
+    'a dog'
+    >>> concept_of("a ship")
+    'a ship'
+    """
+    named = {concept.lower().split()[-1]: concept for concept in reversed(concepts)}
+    return next((named[word] for word in re.findall(r"[\w'-]+", prompt.lower()) if word in named), prompt)
+
+
+def concepts_of(prompt: str, given: str = "") -> tuple[str, ...]:
+    """What pictures are compared with, that which is asked for first: what is given (``;`` between), else `CONCEPTS`.
+
+    Examples
+    --------
+    >>> concepts_of("a red dog at night")[:3]
+    ('a dog', 'a cat', 'a bird')
+    >>> concepts_of("a cat", "a ship; a cat")
+    ('a ship', 'a cat')
+    """
+    if given:
+        return tuple(dict.fromkeys(c.strip() for c in given.split(";") if c.strip()))
+    return tuple(dict.fromkeys((concept_of(prompt), *CONCEPTS)))
 
 
 @dataclass

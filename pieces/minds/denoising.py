@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
+from pieces.minds.identity import identity
 from pieces.minds.mind import Mind, find_mind, open_mind, shape_of
 from pieces.signals import Channel, Control, Event, FrameBlock, Value
 from pieces.source import Input, Source, SourceError
@@ -33,7 +34,7 @@ def channels(latent: tuple[int, int, int], picture: tuple[int, int]) -> tuple[Ch
     )
     return (
         Channel("noise_level", "Share of noise in the latents that the step began with: sqrt(1 - a)."),
-        Channel("step_size", "Noise levels that the step went down.", "", (1.0, 1000.0)),
+        Channel("step_size", "Noise levels that the step went down.", "", (0.0, 1000.0)),
         Channel("spread", "Standard deviation of the picture that is still possible: x0 over noise draws.", "", (0, 1)),
         Channel("change", "Distance of x0 from that of the step before, root mean square.", "", (0.0, 1.5)),
         Channel("guidance_difference", "What the prompt changes in the prediction, root mean square.", "", (0.0, 1.0)),
@@ -127,8 +128,11 @@ class Denoising(Source):
             choices=("own", "same"),
             live=False,
         ),
+        Control("height", "Of the pictures; 0: the mind's own.", 0, (0, 8192), unit="pixels", live=False),
+        Control("width", "Of the pictures; 0: the mind's own.", 0, (0, 8192), unit="pixels", live=False),
     )
     emits: ClassVar[Mapping[str, str]] = {
+        "mind": "Which mind it is (data: weights, device, precision, torch, diffusers).",
         "picture": "A picture begins (data: number).",
         "finished": "A picture is finished (data: number).",
         "nothing": "What the mind sees is no number any more: there is nothing to be seen (data: number).",
@@ -143,7 +147,9 @@ class Denoising(Source):
     def __init__(self, seed: int, controls: Mapping[str, Value], inputs: Mapping[str, str] | None = None) -> None:
         super().__init__(seed, controls, inputs)
         self._controls = dict(controls)
-        self.channels = channels(*shape_of(find_mind(self.given.get("mind", "house"))))
+        sides = int(controls["height"]), int(controls["width"])
+        self._latent, picture = shape_of(find_mind(self.given.get("mind", "house")), *sides)
+        self.channels = channels(self._latent, picture)
         self._mind: Mind | None = None
         self._tracer: Tracer | None = None
         self._state: State | None = None
@@ -168,7 +174,7 @@ class Denoising(Source):
         state = self._state
         first = state.tick
         rows: list[Row] = []
-        happened = [Event(0, "notice", {"line": line}) for line in self._notices(mind)] if first == 0 else []
+        happened = self._told(mind) if first == 0 else []
         with steadied(mind):
             while len(rows) < n and state.picture < int(self._controls["pictures"]):
                 made, emitted = tracer.ticks(state, controls, n - len(rows))
@@ -192,13 +198,15 @@ class Denoising(Source):
             self._tracer = Tracer(mind, meaning, self.seed)
         return self._mind, self._tracer
 
-    def _notices(self, mind: Mind) -> list[str]:
-        return mind.notices(self.given.get("prompt", PROMPT)) + mind.notices(self.given.get("against", ""))
+    def _told(self, mind: Mind) -> list[Event]:
+        """What there is to know before the first tick."""
+        lines = mind.notices(self.given.get("prompt", PROMPT)) + mind.notices(self.given.get("against", ""))
+        return [Event(0, "mind", identity(mind)), *(Event(0, "notice", {"line": line}) for line in lines)]
 
     def _begun(self, tick: int, picture: int) -> State:
         assert self._mind is not None
         number = picture if self._controls["noise"] == "own" else 0
-        noise = self._mind.noise([picture_seed(self.seed, number)])
+        noise = self._mind.noise([picture_seed(self.seed, number)], self._latent)
         return State(tick, picture, float(LEVELS), 0, False, noise, None)
 
     def snapshot(self) -> bytes:
@@ -225,8 +233,8 @@ class Denoising(Source):
             found = State(**place, latents=tensors["latents"], last_x0=tensors.get("x0"))
         except Exception as error:
             raise SourceError(f"not a snapshot of denoising ({len(state)} bytes): {error}") from error
-        if (shape := tuple(found.latents.shape[1:])) != mind.latent_shape:
-            raise SourceError(f"a snapshot of latents {shape}: this mind's are {mind.latent_shape}")
+        if (shape := tuple(found.latents.shape[1:])) != self._latent:
+            raise SourceError(f"a snapshot of latents {shape}: here they are {self._latent}")
         self._state = found
 
 

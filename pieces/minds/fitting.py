@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import os
 import weakref
-from collections.abc import Callable
-from functools import cached_property
+from collections.abc import Callable, Hashable
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +20,7 @@ from pieces.minds.memory import is_spent
 from pieces.minds.mind import Mind, MindError
 
 #: Pictures beyond which a larger batch is no quicker: measured on the house mind's CPU; a GPU waits for launches.
-QUICK = {"cpu": 8, "cuda": 64}
+QUICK = {"cpu": 16, "cuda": 64}
 #: Share of the free memory that may be planned with: the rest is for what operators need in passing.
 SHARE = 0.5
 
@@ -64,26 +63,30 @@ class Room:
 
     Parameters
     ----------
+    what : hashable
+        Names the work, with all that its size follows from: what was measured for a mind once is known of it.
     one : callable
         The work for one picture, or a step of it: done once, to see how much memory it holds.
     asked : int
-        0: as many as are quick and fit.
+        At most so many, where they fit; 0: as many as are quick.
     """
 
-    def __init__(self, mind: Mind, one: Callable[[], object], asked: int = 0) -> None:
+    def __init__(self, mind: Mind, what: Hashable, one: Callable[[], object], asked: int = 0) -> None:
         if asked < 0:
             raise MindError(f"batch {asked}: allowed is 1 and more, or 0 for what fits in memory")
-        self._mind, self._one, self._asked = mind, one, asked
+        self._mind, self._what, self._one, self._asked = mind, what, one, asked
 
     def pictures(self, extra: int = 0) -> int:
         """How many, 1 and more, where each needs so many bytes beside."""
-        if self._asked:
-            return self._asked
-        quick = QUICK.get(self._mind.device.type, QUICK["cpu"])
-        return max(1, min(quick, int(SHARE * free_memory(self._mind.device)) // max(self._held + extra, 1)))
+        if self._asked == 1:
+            return 1
+        most = self._asked or QUICK.get(self._mind.device.type, QUICK["cpu"])
+        if self._what not in self._mind.held:
+            self._mind.held[self._what] = self._measured()
+        each = self._mind.held[self._what] + extra
+        return max(1, min(most, int(SHARE * free_memory(self._mind.device)) // max(each, 1)))
 
-    @cached_property
-    def _held(self) -> int:
+    def _measured(self) -> int:
         try:
             with Held() as held:
                 self._one()

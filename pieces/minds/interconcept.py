@@ -13,8 +13,10 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
+from pieces.minds.concepts import CONCEPTS, concept_of
+from pieces.minds.identity import identity
 from pieces.minds.mind import Settings, find_mind, nothing, open_mind, shape_of
-from pieces.minds.surveying import CONCEPTS, Surveyor, concept_of
+from pieces.minds.surveying import Surveyor
 from pieces.signals import Array, Channel, Control, Event, FrameBlock, Value
 from pieces.source import Input, Source, SourceError
 
@@ -96,8 +98,11 @@ class Interconcept(Source):
         Control("depth", "How often squares on a coast are cut into four.", 1, (0, 4), live=False),
         Control("steps", "Denoising steps of a picture.", 10, (1, 200), shape="log", live=False),
         Control("guidance", "How strongly the point is followed; 1: as learned.", 3.0, (0.0, 15.0), live=False),
+        Control("height", "Of the pictures; 0: the mind's own.", 0, (0, 8192), unit="pixels", live=False),
+        Control("width", "Of the pictures; 0: the mind's own.", 0, (0, 8192), unit="pixels", live=False),
     )
     emits: ClassVar[Mapping[str, str]] = {
+        "mind": "Which mind it is (data: weights, eye, device, precision, torch, diffusers).",
         "landfall": "The flight crosses the coast onto land.",
         "departure": "The flight leaves the land.",
         "becomes": "Another concept, or nothing, is the strongest (data: what).",
@@ -122,7 +127,8 @@ class Interconcept(Source):
         self._concepts = tuple(dict.fromkeys((self._concept, *CONCEPTS)))
         self._radius = float(controls["radius"])
         points = int(controls["cells"]) * 2 ** int(controls["depth"]) + 1
-        _, picture = shape_of(find_mind(self.given.get("mind", "house")))
+        sides = int(controls["height"]), int(controls["width"])
+        self._latent, picture = shape_of(find_mind(self.given.get("mind", "house")), *sides)
         self.channels = channels(len(self._concepts), points, self._radius, picture)
         self._tick = 0
         self._place = (0.0, 0.0)
@@ -142,25 +148,28 @@ class Interconcept(Source):
         mind = open_mind(self.given.get("mind", "house"))
         space = Space(mind.meaning([self._prompt]))
         settings = Settings(int(self._fixed["steps"]), float(self._fixed["guidance"]))
-        surveyor = Surveyor(mind, open_eye(mind, self.given.get("clip")), space, self._concepts, (self.seed,), settings)
+        eye = open_eye(mind, self.given.get("clip"))
+        surveyor = Surveyor(mind, eye, space, self._concepts, (self.seed,), settings, shape=self._latent)
+        which = identity(mind, eye)
+        key = _hash([self._key, which])
         others = [self.given.get(name, "") for name in ("right", "above")]
         plane = space.plane(*(space.vectors(mind.meaning([p]))[0] if p else None for p in others), seed=self.seed)
-        chart = _charts.get(self._key)
+        chart = _charts.get(key)
         if chart is None:
             cells, depth = int(self._fixed["cells"]), int(self._fixed["depth"])
             field = field_on(plane, lambda vectors: surveyor.scores(vectors, self._concept))
             chart = survey(field, self._radius, cells=cells, depth=depth)
             while len(_charts) >= _REMEMBERED:
                 del _charts[next(iter(_charts))]
-            _charts[self._key] = chart
+            _charts[key] = chart
         notices = [line for prompt in (self._prompt, *others) if prompt for line in mind.notices(prompt)]
-        return _Ground(surveyor, plane, chart, notices)
+        told = [Event(0, "mind", which), *(Event(0, "notice", {"line": line}) for line in notices)]
+        return _Ground(surveyor, plane, chart, told)
 
     @property
     def _key(self) -> str:
         """A hash of all that the plane and its chart follow from."""
-        about = json.dumps([self.seed, self._fixed, self.given], sort_keys=True)
-        return hashlib.sha256(about.encode()).hexdigest()[:16]
+        return _hash([self.seed, self._fixed, self.given])
 
     def step(self, controls: Mapping[str, Value], events: Sequence[Event], n: int) -> FrameBlock:
         """The next `n` pictures.
@@ -173,9 +182,7 @@ class Interconcept(Source):
         self.prepare(controls)
         assert self._ground is not None
         first = self._tick
-        happened: list[Event] = []
-        if not first:
-            happened += [Event(0, "notice", {"line": line}) for line in self._ground.notices]
+        happened = [] if first else list(self._ground.told)
         rows = []
         for _ in range(n):
             began = time.perf_counter()
@@ -260,6 +267,10 @@ class Interconcept(Source):
         self._last = self._ground.look(self._place) if tick else None
 
 
+def _hash(plain: object) -> str:
+    return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()[:16]
+
+
 @dataclass(frozen=True)
 class _Sight:
     """What there is to be seen at a place of the plane."""
@@ -279,12 +290,12 @@ class _Sight:
 
 @dataclass
 class _Ground:
-    """A plane with its chart, and who draws there."""
+    """A plane with its chart, who draws there, and what there is to know of it."""
 
     surveyor: Surveyor
     plane: Plane
     chart: Coast
-    notices: list[str]
+    told: list[Event]
 
     @cached_property
     def home(self) -> _Sight:

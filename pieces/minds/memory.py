@@ -102,7 +102,7 @@ def place(mind: Mind, device: str, *, offloaded: bool = False, sliced: bool = Fa
     import torch
 
     if device == "cpu":
-        # The decoder's convolutions are faster so, by a third of their time; those of the UNet are not
+        # The decoder's convolutions are faster so, by a quarter; the UNet's hardly, and stacked weights cannot be so
         mind.pipeline.vae.to(memory_format=torch.channels_last)
         if offloaded:
             mind.said.append("offloading needs a GPU: all is computed on the CPU")

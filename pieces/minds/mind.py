@@ -47,6 +47,7 @@ __all__ = [
     "MindError",
     "Precision",
     "Settings",
+    "chosen_for",
     "fast_precision",
     "find_mind",
     "house_is_there",
@@ -57,9 +58,8 @@ __all__ = [
 ]
 
 Device: TypeAlias = Literal["auto", "cpu", "cuda"]
-Precision: TypeAlias = Literal["auto", "float32", "float16", "bfloat16"]
-#: A side of a picture may be so many times the mind's own.
-LARGER = 4
+PRECISIONS = ("auto", "fast", "float32", "float16", "bfloat16")
+Precision: TypeAlias = Literal["auto", "fast", "float32", "float16", "bfloat16"]
 
 
 @dataclass(frozen=True)
@@ -145,6 +145,8 @@ class Mind:
         Pictures that memory was found to hold at once, if that limit was met (`pieces.minds.memory`).
     spared : bool
         Whether it computes in a way that needs less memory and more time.
+    held : dict
+        Bytes that work on one picture was found to hold, by the work (`pieces.minds.fitting`).
     """
 
     name: str
@@ -153,6 +155,7 @@ class Mind:
     said: list[str] = field(default_factory=list)
     at_once: int | None = None
     spared: bool = False
+    held: dict[object, int] = field(default_factory=dict)
 
     @property
     def device(self) -> torch.device:
@@ -200,23 +203,7 @@ class Mind:
         factor: int = self.pipeline.vae_scale_factor
         return factor
 
-    def latents_for(self, height: int, width: int) -> tuple[int, int, int]:
-        """Shape of the latents of pictures of `height` times `width` pixels.
-
-        Raises
-        ------
-        MindError
-            If the mind draws no such pictures, which is said before anything is computed.
-        """
-        channels, *own = self.latent_shape
-        grain = self.factor * 2 ** (len(self.pipeline.unet.config.block_out_channels) - 1)
-        for what, side, usual in (("height", height, own[0]), ("width", width, own[1])):
-            most = LARGER * usual * self.factor
-            if not grain <= side <= most or side % grain:
-                raise MindError(f"{what} {side}: {self.name} draws multiples of {grain} pixels, {grain} to {most}")
-        return channels, height // self.factor, width // self.factor
-
-    def noise(self, seeds: Sequence[int], shape: tuple[int, int, int] | None = None) -> Tensor:
+    def noise(self, seeds: Sequence[int], shape: tuple[int, ...] | None = None) -> Tensor:
         """Starting noise, a picture a seed; drawn on the CPU, so that every device begins alike.
 
         Parameters
@@ -224,7 +211,7 @@ class Mind:
         seeds : sequence of int
             One for each picture.
         shape : tuple of int, optional
-            Of the latents (`latents_for`); by default `latent_shape`.
+            Of the latents (`shape_of`); by default `latent_shape`.
         """
         import torch
 
@@ -343,7 +330,7 @@ def open_mind(
         ``"house"``, a folder, or a hub name ``owner/model``.
     device, precision : str
         ``"auto"`` is what ``DESCANT_DEVICE`` and ``DESCANT_PRECISION`` say in the environment, by default CUDA in
-        float16 where there is a GPU, else the CPU in float32.
+        float16 where there is a GPU, else the CPU in float32; ``"fast"`` is `fast_precision`.
     offload : bool
         Keep layers on the GPU only while they compute: less memory, more time. A mind that does not fit otherwise is
         offloaded by itself, and says so. ``DESCANT_OFFLOAD=1`` asks for it too.
@@ -360,13 +347,20 @@ def open_mind(
     place = find_mind(name, base)
     folder = place if isinstance(place, Path) else fetched(place)
     shape_of(folder)
-    where = _device(_chosen("device", device, ("auto", "cpu", "cuda")))
+    where, exactly = chosen_for(device, precision)
     offloaded = _chosen("offload", str(int(offload)), ("0", "1")) == "1"
     sliced = _chosen("slicing", str(int(slicing)), ("0", "1")) == "1"
-    exactly = _chosen("precision", precision, ("auto", "float32", "float16", "bfloat16"))
-    mind = Mind("house" if folder == HOUSE else name, _loaded(name, folder, where, exactly), folder)
+    mind = Mind("house" if folder == HOUSE else name, _loaded(name, folder, exactly), folder)
     place_on(mind, where, offloaded=offloaded, sliced=sliced)
     return mind
+
+
+def chosen_for(device: Device = "auto", precision: Precision = "auto") -> tuple[str, str]:
+    """Device and precision by name that a mind is opened with, where so much is asked for: see `open_mind`."""
+    where = _device(_chosen("device", device, ("auto", "cpu", "cuda")))
+    exactly = _chosen("precision", precision, PRECISIONS)
+    usual = "float16" if where == "cuda" else "float32"
+    return where, {"auto": usual, "fast": fast_precision(where)}.get(exactly, exactly)
 
 
 def _chosen(what: str, asked: str, allowed: Sequence[str]) -> str:
@@ -387,20 +381,18 @@ def _device(asked: str) -> str:
     return ("cuda" if torch.cuda.is_available() else "cpu") if asked == "auto" else asked
 
 
-def fast_precision() -> Precision:
-    """The fastest precision on this machine that pictures do not suffer much from.
+def fast_precision(device: str) -> Precision:
+    """The fastest precision on a device (``"cpu"``, ``"cuda"``) that pictures do not suffer much from.
 
     bfloat16 on CPUs that multiply it (AVX512-BF16, AMX), float16 on GPUs, else float32.
     """
-    import torch
-
-    if torch.cuda.is_available():
+    if device == "cuda":
         return "float16"
     flags = Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").exists() else ""
     return "bfloat16" if "avx512_bf16" in flags or "amx_bf16" in flags else "float32"
 
 
-def _loaded(name: str, folder: Path, where: str, precision: str) -> Any:
+def _loaded(name: str, folder: Path, precision: str) -> Any:
     """The pipeline of a folder, in the CPU's memory, that says nothing of itself and samples with DDIM."""
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     import torch
@@ -413,7 +405,7 @@ def _loaded(name: str, folder: Path, where: str, precision: str) -> Any:
     for library in (logging, transformers.utils.logging):
         library.set_verbosity_error()
         library.disable_progress_bar()
-    dtype = getattr(torch, precision) if precision != "auto" else torch.float16 if where == "cuda" else torch.float32
+    dtype = getattr(torch, precision)
     try:
         with warnings.catch_warnings(action="ignore", category=FutureWarning):  # a user cannot mend old configurations
             pipeline = DiffusionPipeline.from_pretrained(

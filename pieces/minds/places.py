@@ -23,6 +23,8 @@ PARTS = ("text_encoder", "text_encoder_2", "unet", "vae")
 LIBRARIES = ("diffusers", "transformers", "stable_diffusion")
 #: Formats whose files can run any code as they are read.
 PICKLES = (".ckpt", ".bin", ".pt", ".pth", ".pkl", ".pickle")
+#: A side of a picture may be so many times the mind's own.
+LARGER = 4
 #: Seconds that the hub may take to answer.
 PATIENCE = 5.0
 HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
@@ -128,23 +130,37 @@ def variant_of(folder: Path) -> str | None:
     return None
 
 
-def shape_of(place: Path | str) -> tuple[tuple[int, int, int], tuple[int, int]]:
+def shape_of(place: Path | str, height: int = 0, width: int = 0) -> tuple[tuple[int, int, int], tuple[int, int]]:
     """Latents ``(c, h, w)`` and pictures ``(height, width)`` of a mind, read from its configuration alone.
+
+    Parameters
+    ----------
+    height, width : int
+        Of the pictures that are wanted, in pixels; 0 is the mind's own.
 
     Raises
     ------
     MindError
-        If it cannot be read, is absurd, or is on a hub that is out of reach.
+        If it cannot be read, is absurd, or is on a hub that is out of reach; or if it draws no pictures of that size.
     """
     folder = place if isinstance(place, Path) else fetched(place, weights=False)
     unet, vae = _read(folder / "unet" / "config.json"), _read(folder / "vae" / "config.json")
     side, blocks = unet.get("sample_size"), vae.get("block_out_channels") or vae.get("encoder_block_out_channels")
-    height, width = side if isinstance(side, list) and len(side) == 2 else (side, side)
-    latent: tuple[Any, Any, Any] = (unet.get("in_channels"), height, width)
+    latent: tuple[Any, ...] = (
+        unet.get("in_channels"),
+        *(side if isinstance(side, list) and len(side) == 2 else (side, side)),
+    )
     if not blocks or not all(type(n) is int and 1 <= n <= 1024 for n in latent):
         raise MindError(f"{folder}: latents {latent} (channels, height, width); allowed are whole numbers, 1 to 1024")
     factor = 2 ** (len(blocks) - 1)
-    return latent, (factor * height, factor * width)
+    grain = factor * 2 ** (len(unet.get("block_out_channels") or range(4)) - 1)
+    channels, *own = latent
+    for what, wanted, usual in (("height", height, own[0]), ("width", width, own[1])):
+        most = LARGER * usual * factor
+        if wanted and (not grain <= wanted <= most or wanted % grain):
+            raise MindError(f"{what} {wanted}: {folder.name} draws multiples of {grain} pixels, {grain} to {most}")
+    rows, columns = (wanted or usual * factor for wanted, usual in zip((height, width), own, strict=True))
+    return (channels, rows // factor, columns // factor), (rows, columns)
 
 
 def fetched(name: str, *, weights: bool = True) -> Path:

@@ -5,9 +5,8 @@ Importing this module is cheap; torch loads with the mind that it is given.
 
 from __future__ import annotations
 
-import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
@@ -21,20 +20,6 @@ if TYPE_CHECKING:
     from pieces.minds.concepts import Eye
 
 Pictures: TypeAlias = NDArray[np.uint8]
-#: What a picture may show, where nobody says otherwise; "nothing" comes on top.
-CONCEPTS = ("a cat", "a dog", "a bird", "a fish", "a person", "a plane", "a house", "a tree")
-
-
-def concept_of(prompt: str, concepts: Sequence[str] = CONCEPTS) -> str:
-    """The first concept whose last word is in a prompt; else the prompt itself.
-
-    Examples
-    --------
-    >>> concept_of("a cat in a party hat")
-    'a cat'
-    """
-    words = set(re.findall(r"[\w'-]+", prompt.lower()))
-    return next((c for c in concepts if c.lower().split()[-1] in words), prompt)
 
 
 @dataclass(frozen=True)
@@ -54,7 +39,9 @@ class Surveyor:
     settings : Settings
         How pictures are drawn.
     batch : int
-        Pictures that are drawn together where memory holds them.
+        At most so many pictures are drawn together, where they fit in memory.
+    shape : tuple of int, optional
+        Of the latents; by default the mind's own.
     """
 
     mind: Mind
@@ -64,19 +51,24 @@ class Surveyor:
     seeds: tuple[int, ...]
     settings: Settings
     batch: int = 16
+    shape: tuple[int, ...] | None = None
 
     def pictures(self, vectors: Floats) -> Pictures:
         """Pictures uint8 ``[n, seeds, h, w, 3]`` at vectors ``[n, d]`` of the space."""
+        from pieces.minds.fitting import Room
+
         count = len(self.seeds)
         every = np.arange(len(vectors) * count)
-        noise = self.mind.noise(self.seeds)
+        noise = self.mind.noise(self.seeds, self.shape)
 
-        def make(rows: slice) -> Pictures:
+        def make(rows: slice, settings: Settings = self.settings) -> Pictures:
             some = every[rows]
             meaning = self.space.meaning(vectors[some // count])
-            return self.mind.decode(self.mind.draw(meaning, noise[some % count], self.settings))
+            return self.mind.decode(self.mind.draw(meaning, noise[some % count], settings))
 
-        whole = np.concatenate([made for _, made in in_batches(self.mind, len(every), make, batch=self.batch)])
+        one = partial(make, slice(0, 1), replace(self.settings, steps=1))
+        at_once = Room(self.mind, ("point", tuple(noise.shape[1:])), one, min(self.batch, len(every))).pictures()
+        whole = np.concatenate([made for _, made in in_batches(self.mind, len(every), make, batch=at_once)])
         return whole.reshape(len(vectors), count, *whole.shape[1:])
 
     def seen(self, pictures: Pictures) -> tuple[NDArray[np.float32], Floats]:

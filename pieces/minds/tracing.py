@@ -60,43 +60,44 @@ class Tracer:
         guidance = float(controls["guidance"])
         eta = float(controls["eta"]) if controls["sampler"] == "ancestral" else 0.0
         moves: list[Move] = []
+        positions = [state.position]
         events = [Event(state.tick, "picture", {"number": state.picture})] if state.position == LEVELS else []
-        while len(moves) < n and state.position > 0:
-            moves.append(self._move(state, controls))
+        while len(moves) < n and positions[-1] > 0:
+            move, position = self._move(state.picture, positions[-1], controls)
+            moves.append(move)
+            positions.append(position)
         rows: list[Row] = []
-        for move, step in zip(
-            moves, self._traveller.go(self._meaning, state.latents, moves, guidance, eta), strict=True
-        ):
+        steps = self._traveller.go(self._meaning, state.latents, moves, guidance, eta)
+        for move, step, position in zip(moves, steps, positions[1:], strict=True):
             row = self._row(state, step, controls) | {"step_size": float(move.stride)}
             rows.append(row)
             lost = bool(nothing(np.asarray([row["x0_picture"]]))[0])
             if lost and not state.lost:
                 events.append(Event(state.tick, "nothing", {"number": state.picture}))
             state.lost = lost
-            state.latents, state.last_x0 = step.latents, step.x0
+            state.latents, state.last_x0, state.position = step.latents, step.x0, position
             state.tick += 1
         if state.position <= 0:
             events.append(Event(state.tick - 1, "finished", {"number": state.picture}))
         return rows, events
 
-    def _move(self, state: State, controls: Mapping[str, Value]) -> Move:
+    def _move(self, picture: int, position: float, controls: Mapping[str, Value]) -> tuple[Move, float]:
         """The next step down, and the position after it; equal strides are rounded as "trailing" ones are."""
         size = max(LEVELS / int(controls["steps"]) * float(controls["step_size"]), 1.0)
-        timestep = round(state.position) - 1
-        state.position -= size
-        if round(state.position) < 1:
-            state.position = 0.0
-        return Move(timestep, timestep + 1 - round(state.position), self._generator(state, timestep, "noise"))
+        timestep, after = round(position) - 1, position - size
+        if round(after) < 1:
+            after = 0.0
+        return Move(timestep, timestep + 1 - round(after), self._generator(picture, timestep, "noise")), after
 
-    def _generator(self, state: State, timestep: int, use: str) -> torch.Generator:
-        entropy = (self._seed, state.picture, timestep, {"noise": 0, "spread": 1}[use])
+    def _generator(self, picture: int, timestep: int, use: str) -> torch.Generator:
+        entropy = (self._seed, picture, timestep, {"noise": 0, "spread": 1}[use])
         return torch.Generator().manual_seed(int(np.random.SeedSequence(entropy).generate_state(1)[0]))
 
     def _row(self, state: State, step: Step, controls: Mapping[str, Value]) -> Row:
         draws, guidance = int(controls["draws"]), float(controls["guidance"])
         spread = 0.0
         if draws > 1:
-            drawn = self._generator(state, step.timestep, "spread")
+            drawn = self._generator(state.picture, step.timestep, "spread")
             spread = self._traveller.spread(self._meaning, step, guidance, draws, drawn)
         return {**measured(step, state.last_x0, self._traveller.alphas), "spread": spread, **self._seen(step.x0)}
 

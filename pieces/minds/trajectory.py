@@ -80,8 +80,9 @@ class Route(Sampler):
         self.register_to_config(num_train_timesteps=move.stride)
         more |= {"generator": move.generator, "return_dict": False}
         after, self.predicted = super().step(model_output, move.timestep, sample, eta, **more)
-        a = self.alphas_cumprod[move.timestep].to(sample)
-        self.noise = (sample - a.sqrt() * self.predicted) / (1 - a).sqrt()
+        a = float(self.alphas_cumprod[move.timestep])  # half precision has two bits of 1 - a at the last step
+        wide = torch.promote_types(sample.dtype, torch.float32)
+        self.noise = ((sample.to(wide) - a**0.5 * self.predicted.to(wide)) / (1 - a) ** 0.5).to(sample)
         return (after,)
 
 

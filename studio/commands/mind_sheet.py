@@ -36,7 +36,9 @@ if TYPE_CHECKING:
 @click.option("--clip", help="Folder or hub name of the CLIP that scores; default: the mind's own.")
 @click.option("--steps", type=click.IntRange(1, 200), help="Denoising steps of a picture.")
 @click.option("--guidance", type=Finite(0, 15), help="How strongly the prompt is followed.")
-@click.option("--batch", type=click.IntRange(1, 256), help="Pictures that are drawn together.")
+@click.option("--height", type=click.IntRange(8, 8192), help="Of the pictures, in pixels; default: the mind's own.")
+@click.option("--width", type=click.IntRange(8, 8192), help="The same.")
+@click.option("--batch", type=click.IntRange(1, 256), help="Pictures drawn together, where they fit in memory.")
 @SEED
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), help="Folder for the files.")
 @QUIET
@@ -56,7 +58,7 @@ def sheet(context: click.Context, /, seed: int, out: Path | None, quiet: bool, *
     with limited(threads()), Bar(quiet) as bar:
         plan = planned(_inputs(given), _controls(given), seed, home() / "ranges", bar)
         sweep, said = drawn(plan, seed, home() / "sweeps", bar)
-    for line in said:
+    for line in [] if quiet else said:
         click.echo(f"note: {line}", err=True)
 
     def after(archive: Archive, take_id: str) -> None:
@@ -80,7 +82,7 @@ def _inputs(given: dict[str, Any]) -> dict[str, str]:
 
 def _controls(given: dict[str, Any]) -> dict[str, Any]:
     """What was said, as controls of `alien`."""
-    names = ("surgery", "part", "layer", "half", "grades", "most", "steps", "guidance", "batch")
+    names = ("surgery", "part", "layer", "half", "grades", "most", "steps", "guidance", "height", "width", "batch")
     said = {name: given[name] for name in names if given.get(name) is not None}
     if given["count"]:
         said["modules"] = given["count"]

@@ -13,13 +13,13 @@ from tests.benchmarks.measure import ROOT, Row
 CODE = """
 import sys, time
 import torch
-from pieces.minds.mind import Settings, open_mind
+from pieces.minds.mind import Settings, open_mind, shape_of
 from pieces.minds.surgery import Operation, operated
 def cpu(work):
     began = time.process_time()
     return work(), time.process_time() - began
 mind, opened = cpu(lambda: open_mind(sys.argv[1], device="cpu", precision="bfloat16"))
-meaning, noise = mind.meaning(["a cat in a party hat"]), mind.noise([0], mind.latents_for(256, 256))
+meaning, noise = mind.meaning(["a cat in a party hat"]), mind.noise([0], shape_of(mind.folder, 256, 256)[0])
 draw = lambda: mind.decode(mind.draw(meaning, noise, Settings(steps=1)))
 before, drawn = cpu(draw)
 name = "unet.mid_block.attentions.0.proj_in"

@@ -39,7 +39,8 @@ def _first() -> Iterator[Row]:
     began = time.perf_counter()
     subprocess.run(words, check=True, capture_output=True, cwd=ROOT, env={**os.environ, "OMP_NUM_THREADS": "1"})
     wall = time.perf_counter() - began
-    yield Row("house mind: first picture, from cold", spent, "CPU s", "<= 6", spent <= 6, f"wall {wall:.1f} s")
+    both = max(spent, wall) <= 6
+    yield Row("house mind: first picture, from cold", spent, "CPU s", "<= 6", both, f"wall {wall:.1f} s")
 
 
 def _traced() -> Iterator[Row]:

@@ -126,6 +126,21 @@ def test_another_number_of_threads_is_named(archive, take_id, monkeypatch):
     assert "threads was 1, is 2" in verdict.changed
 
 
+def test_another_precision_of_a_mind_is_named(archive, monkeypatch):
+    """Nothing that the take was given says how its mind computes: the mind says it itself."""
+    piece, base = find_piece("denoising")
+    few = piece.with_values({"parts.mind.ticks": 3, "parts.mind.controls": {"steps": 2, "rest": 1, "draws": 0}})
+    drawn = compose(archive, plan("denoising", few, base), 0)
+    same = verify(archive, drawn)
+    assert same.identical
+    assert not same.changed
+    monkeypatch.setenv("DESCANT_PRECISION", "bfloat16")
+    other = verify(archive, drawn)
+    assert not other.identical
+    assert "mind: mind precision was float32, is bfloat16" in other.changed
+    assert any(line.startswith("mind: mind weights was") for line in other.changed)
+
+
 def test_an_input_that_changed_is_refused(archive, tmp_path):
     from pieces.series import series_piece
 

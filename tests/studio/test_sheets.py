@@ -15,8 +15,9 @@ import pytest
 from PIL import Image
 
 from db.archive import Archive
-from pieces.minds.alien import CONCEPTS, VISIBLE
-from pieces.signals import Event, Frames
+from pieces.minds.alien import VISIBLE
+from pieces.minds.concepts import CONCEPTS
+from pieces.signals import Event, FrameBlock
 from studio.pictures.canvas import BREAK, GOAL, LEARNED
 from studio.sheets import cells, write
 from tests.conftest import Descant
@@ -24,7 +25,7 @@ from tests.conftest import Descant
 SHEET = ("mind", "sheet", "house", "--count", 6, "--steps", 2, "--batch", 2, "--seed", 3, "--quiet")
 
 
-def frames(effects: list[float], strongest: list[int]) -> Frames:
+def frames(effects: list[float], strongest: list[int]) -> list[FrameBlock]:
     """A take of `alien` with the effects and verdicts that are given; tick t is of brightness 20 t."""
     ticks = len(effects)
     scores = np.full((ticks, len(CONCEPTS) + 1), 0.02, np.float32)
@@ -39,7 +40,13 @@ def frames(effects: list[float], strongest: list[int]) -> Frames:
     told = [
         Event(t, "surgery", {"name": f"unet.mid_block.resnets.{t}.conv1" if t else "untouched"}) for t in range(ticks)
     ]
-    return Frames(arrays, tuple(told), 4.0, ticks)
+    halves = (range(ticks // 2), range(ticks // 2, ticks))
+    return [
+        FrameBlock(
+            some.start, {n: a[some.start : some.stop] for n, a in arrays.items()}, tuple(told[some.start : some.stop])
+        )
+        for some in halves
+    ]
 
 
 def test_cells_are_sorted_by_effect_and_say_what_was_done_and_seen() -> None:

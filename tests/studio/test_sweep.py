@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from studio.sweep import Sweep, SweepError
+from studio.sweep import Sweep, SweepError, sweep_of
 
 SETTINGS = {"mind": "house", "seed": 3, "strengths": [0.5, 1.0]}
 
@@ -125,3 +125,18 @@ def test_progress_reaches_its_end_and_counts_what_is_kept(tmp_path: Path) -> Non
     told: list[tuple[float, float]] = []
     list(Sweep(tmp_path, SETTINGS).each(4, squares, lambda stage, done, of: told.append((done, of))))
     assert told == [(0, 4), (1, 4), (2, 4), (3, 4), (4, 4)]
+
+
+def test_a_sweep_that_another_is_at_is_not_cleared(tmp_path: Path) -> None:
+    """A second command may have begun between the last batch and the clearing."""
+    settings = {"of": "something"}
+    mine, other = sweep_of(tmp_path, "sheet", settings), sweep_of(tmp_path, "sheet", settings)
+    assert mine.folder == other.folder != sweep_of(tmp_path, "sheet", {"of": "something else"}).folder
+    at_work = other.each(2, lambda k: {"k": np.array(k)})
+    next(at_work)
+    mine.clear()
+    assert other.done == 1
+    assert [k for k, _ in at_work] == [1]
+    mine.clear()
+    assert not mine.folder.exists()
+    mine.clear()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import spearmanr
 
-from pieces.minds.alien import CONCEPTS, MOST, VISIBLE, Alien, concepts_of
+from pieces.minds.alien import MOST, VISIBLE, Alien
 from pieces.minds.alien_bench import damage, graded, strength
-from pieces.minds.mind import Mind, MindError
-from pieces.minds.ranges import Ranges, keep, known, measure
+from pieces.minds.concepts import CONCEPTS, concepts_of
+from pieces.minds.mind import MindError
 from pieces.minds.surgery import Operation, fingerprint
 from pieces.signals import FrameBlock, gather
 from pieces.source import SourceError, check_controls
@@ -38,7 +39,7 @@ def whole(source: Alien) -> FrameBlock:
 def knocked() -> tuple[Alien, FrameBlock, str]:
     """Every sixth module of the UNet silenced, the first and the last among them."""
     source = sheet(modules=32)
-    before = source.bench.fingerprint()
+    before = fingerprint(source.bench.mind.modules)
     return source, whole(source), before
 
 
@@ -168,9 +169,9 @@ def test_a_take_replays_bit_for_bit_however_it_is_cut(tiny: dict[str, str], monk
 @pytest.mark.parametrize("surgery", ["knockout", "randomise", "hal", "noise", "down", "up"])
 def test_every_surgery_has_its_sheet_and_leaves_the_mind_whole(tiny: dict[str, str], surgery: str) -> None:
     source = sheet(1, {**tiny, "modules": "up_blocks.*"}, surgery=surgery, modules=4, grades=3, steps=2)
-    before = source.bench.fingerprint()
+    before = fingerprint(source.bench.mind.modules)
     rows = whole(source).arrays
-    assert source.bench.fingerprint() == before
+    assert fingerprint(source.bench.mind.modules) == before
     if surgery in MOST:
         np.testing.assert_allclose(rows["damage"], MOST[surgery] * np.arange(4) / 3, atol=1e-6)
         assert (np.diff(rows["struck"]) >= 0).all()
@@ -206,7 +207,67 @@ def test_what_is_no_number_is_an_event_and_black(tiny: dict[str, str], monkeypat
         assert np.isfinite(block.arrays[name]).all(), name
 
 
+def test_a_decoder_that_makes_no_numbers_shows_nothing(tiny: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever its CLIP has to say of a black picture."""
+    monkeypatch.setattr("pieces.minds.alien._drawn", {})
+    source = sheet(3, tiny, modules=2)
+    source.bench.measured(range(1))
+    source.bench.mind.modules["vae.decoder.conv_out"].bias.data[0] = float("nan")
+    block = whole(source)
+    assert [e.tick for e in block.events if e.kind == "nothing"] == [1, 2]
+    assert np.isfinite(block.arrays["latents"]).all()
+    assert block.arrays["nothing"].tolist() == pytest.approx([block.arrays["nothing"][0], 1, 1])
+    assert block.arrays["nothing"][0] < 1
+    assert not block.arrays["complete"][1:].any()
+
+
+def test_it_says_which_mind_it_is(tiny: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Weights, CLIP and precision, each on its own: pictures that are remembered are those of the very same mind."""
+
+    def told(change: Callable[[Alien], object] = lambda source: None) -> tuple[dict[str, str], str]:
+        source = sheet(3, tiny, modules=1, steps=1)
+        change(source)
+        (event,) = [e for e in whole(source).events if e.kind == "mind"]
+        assert event.tick == 0
+        return event.data, source._memory
+
+    before, memory = told()
+    assert told() == (before, memory)
+    assert before["precision"] == "float32"
+    assert before["device"] == "cpu"
+    other, elsewhere = told(lambda source: source.bench.mind.modules["unet.conv_in"].bias.data.add_(1e-3))
+    assert {name for name in before if before[name] != other[name]} == {"weights"}
+    assert elsewhere != memory
+    blind, elsewhere = told(lambda source: source.bench.eye.model.visual_projection.weight.data.add_(1e-3))
+    assert {name for name in before if before[name] != blind[name]} == {"eye"}
+    assert elsewhere != memory
+    monkeypatch.setenv("DESCANT_PRECISION", "bfloat16")
+    assert told()[0]["precision"] == "bfloat16"
+
+
+@pytest.mark.parametrize("sides", [(48, 0), (0, 64), (48, 64)])
+def test_a_sheet_of_another_size(tiny: dict[str, str], sides: tuple[int, int]) -> None:
+    source = sheet(3, tiny, modules=2, steps=1, height=sides[0], width=sides[1])
+    block = whole(source)
+    height, width = (side or 32 for side in sides)
+    assert block.arrays["picture"].shape == (3, height, width, 3)
+    declared = {c.name: c.shape for c in source.channels}
+    assert {name: array.shape[1:] for name, array in block.arrays.items()} == declared
+
+
 # --- bad input
+
+
+def test_a_size_that_the_mind_does_not_draw_is_said_before_it_is_opened() -> None:
+    with pytest.raises(MindError, match="height 50: mind draws multiples of 16 pixels, 16 to 256"):
+        sheet(0, height=50)
+
+
+@pytest.mark.parametrize("surgery", ["hal", "noise", "down"])
+def test_there_is_no_more_damage_than_all(surgery: str) -> None:
+    with pytest.raises(SourceError, match=f"most = 3: {surgery} ends at 1"):
+        sheet(0, surgery=surgery, most=3.0)
+    assert sheet(0, surgery="up", most=3.0).surgery == "up"
 
 
 def test_words_that_the_house_mind_does_not_know_are_said_once() -> None:
@@ -276,34 +337,3 @@ def test_grades_rise_in_damage_to_the_last(kind: Any, grades: int, most: float) 
     assert (np.diff(found) > 0).all()
     assert found[-1] == pytest.approx(most)
     assert graded("knockout", grades, most) == []
-
-
-# --- ranges
-
-
-def test_a_mind_s_ranges_are_measured_and_kept_with_it(house: Mind, tmp_path: Path) -> None:
-    """Of three bisections two steps each: enough to bracket where the concept is lost."""
-    from pieces.minds import ranges as module
-    from pieces.minds.concepts import open_eye
-
-    told: list[tuple[int, int]] = []
-    before = fingerprint(house.modules)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(module, "PICTURES", 2)
-        patch.setattr(module, "HALVINGS", 2)
-        patch.setattr(module, "STEPS", 6)
-        patch.setattr(module, "_own", lambda mind: tmp_path / "mind" / module.FILE)
-        found = measure(house, open_eye(house), lambda done, of: told.append((done, of)))
-        assert fingerprint(house.modules) == before == found.weights
-        assert told[-1] == (7, 7)
-        assert found.untouched > 0.5
-        assert 0 < found.lost["down"] < 1, "a mind scaled to nothing has lost its cat"
-        assert found.most("down") == pytest.approx(min(1.5 * found.lost["down"], 1.0))
-        assert known(house, tmp_path) is None
-        assert keep(found, house, tmp_path / "data").parent == tmp_path / "data", "no folder of its own to write to"
-        assert known(house, tmp_path / "data") == found
-        (tmp_path / "mind").mkdir()
-        assert keep(found, house, tmp_path / "data") == tmp_path / "mind" / module.FILE
-        assert known(house, tmp_path) == found
-        keep(Ranges("other weights", "a cat", 1.0, {}), house, tmp_path)
-        assert known(house, tmp_path) is None

@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from pieces.minds.batched import Drawn, batchable, drawn_alone, pictures, side_by_side
-from pieces.minds.fitting import Held, Room, free_memory
+from pieces.minds.fitting import SHARE, Held, Room, free_memory
 from pieces.minds.mind import Mind, MindError, Settings
-from pieces.minds.stacked import is_wide, stacked
+from pieces.minds.stacked import is_wide, size_of, stacked
 from pieces.minds.surgery import KINDS, Half, Kind, Operation, chosen, operated, series
 from tests.pieces.minds.striking import loose, opened, operation, whole
 
@@ -361,6 +361,18 @@ def test_breaking_off_and_interruptions_leave_the_mind_alone(small: Mind) -> Non
         assert whole(small) == before
 
 
+def test_a_batch_that_does_not_fit_is_drawn_in_parts(small: Mind, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of weight noise, each picture needs weights of its own: memory for three of them draws nine in threes."""
+    operations = [Operation("noise", tuple(chosen(small)), strength) for strength in np.linspace(0.1, 0.9, 9)]
+    noise, few = small.noise([3]), Settings(1)
+    expected = gathered(pictures(small, PROMPT, noise, few, operations, batch=9), 9)
+    each = small.held["draw", tuple(noise.shape[1:])] + size_of(small, operations[0])
+    monkeypatch.setattr("pieces.minds.fitting.free_memory", lambda device: int(3.5 * each / SHARE))
+    found = list(pictures(small, PROMPT, noise, few, operations, batch=9))
+    assert [len(some.indices) for some in found] == [3, 3, 3]
+    alike(gathered(iter(found), 9), expected)
+
+
 def test_how_many_fit_follows_from_what_one_holds(small: Mind) -> None:
     with Held() as held:
         first = torch.zeros(1000, dtype=torch.float32)
@@ -372,9 +384,11 @@ def test_how_many_fit_follows_from_what_one_holds(small: Mind) -> None:
     free = free_memory(torch.device("cpu"))
     assert 2**24 < free < 2**50
     pixels = math.isqrt(free // 4 // 40)
-    assert Room(small, lambda: torch.zeros(1)).pictures() == 8
-    assert Room(small, lambda: torch.empty(pixels, pixels, 4)).pictures() in range(4, 7)
-    assert Room(small, lambda: torch.zeros(1)).pictures(free) == 1
-    assert Room(small, lambda: torch.zeros(1), 3).pictures(free) == 3
+    assert Room(small, 1, lambda: torch.zeros(1)).pictures() == 16
+    assert Room(small, 2, lambda: torch.empty(pixels, pixels, 4)).pictures() in range(4, 7)
+    assert Room(small, 2, lambda: None, 3).pictures() == 3, "measured once; and no more than are asked for"
+    assert Room(small, 2, lambda: None, 100).pictures() in range(4, 7), "nor more than fit"
+    assert Room(small, 1, lambda: torch.zeros(1)).pictures(free) == 1
+    assert Room(small, 1, lambda: torch.zeros(1), 3).pictures(free) == 1
     with pytest.raises(MindError, match="batch -1"):
-        Room(small, lambda: None, -1)
+        Room(small, 1, lambda: None, -1)

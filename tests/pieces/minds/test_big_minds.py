@@ -52,7 +52,7 @@ def test_a_big_mind_draws(big: Mind) -> None:
     assert np.array_equal(pictures, drawn(big, ["a cat", "a dog"], [1, 2]))
     assert apart(pictures, drawn(big, ["a cat", "a dog"], [3, 4])) > 20
     assert apart(pictures, drawn(big, ["a house", "a hat"], [1, 2])) > 0
-    wide = big.noise([1], big.latents_for(48, 64))
+    wide = big.noise([1], shape_of(big.folder, 48, 64)[0])
     assert big.decode(big.draw(big.meaning(["a cat"]), wide, FEW)).shape == (1, 48, 64, 3)
     assert not big.is_house
     assert big.unknown_words("a zebra") == ()
@@ -61,7 +61,7 @@ def test_a_big_mind_draws(big: Mind) -> None:
 @pytest.mark.parametrize("size", [(32, 32), (48, 64)])
 def test_a_big_mind_draws_what_its_pipeline_draws(big: Mind, size: tuple[int, int]) -> None:
     """All by itself, from the words on: nothing is lost or swapped on our way through."""
-    noise = big.noise([1, 2], big.latents_for(*size))
+    noise = big.noise([1, 2], shape_of(big.folder, *size)[0])
     given = big.pipeline(
         prompt=["a cat", "a dog"],
         negative_prompt=["a hat", "a hat"],

@@ -126,7 +126,7 @@ def test_noise_becomes_a_picture(trajectories):
         assert a["latents"][0].std() == pytest.approx(1.0, abs=0.15)
         np.testing.assert_array_equal(a["latents"][-1], a["x0"][-1])
         assert a["step_size"].sum() == 1000
-        assert [e.kind for e in block.events] == ["picture", "finished"]
+        assert [e.kind for e in block.events] == ["mind", "picture", "finished"]
         np.testing.assert_allclose(a["mean_2"], a["latents"][:, 2].mean(axis=(1, 2)), atol=1e-5)
         np.testing.assert_allclose(a["deviation_1"], a["latents"][:, 1].std(axis=(1, 2)), atol=1e-5)
         moved = np.sqrt(np.mean((a["x0"][1:] - a["x0"][:-1]) ** 2, axis=(1, 2, 3)))
