@@ -24,8 +24,9 @@ MOMENTS = {
     "digits": 12.0,
     "landscape": 15.9,
     "denoising": 14.0,
-    "alien": 12.0,
-    "interconcept": 28.5,
+    "alien": 15.7,
+    "alien-keyboard": 32.2,
+    "interconcept": 52.4,
 }
 FOUR = ("cubics", "knots", "digits", "landscape")
 SIZE, EXCERPT = (800, 450), 14.0

@@ -62,11 +62,11 @@ class Asked:
 class Sizes:
     """Of a chart and its radii: see `pieces.minds.coast.survey` and `radii`."""
 
-    radius: float = 1.0
+    radius: float = 8.0
     cells: int = 8
     depth: int = 2
     directions: int = 16
-    furthest: float = 2.0
+    furthest: float = 12.0
 
 
 @dataclass(frozen=True)

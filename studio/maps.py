@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pieces.minds.coast import LEVEL
+from pieces.minds.coast import LEVEL, Coast, Extent
+from pieces.minds.space import grid as lattice
 from studio.atlas import Panel, Shore, Strip
 from studio.pictures.canvas import FAINT, GOAL, GROUND, INK, LEARNED, Colour, dim, mix, series_colours
 from studio.pictures.sheet import hexadecimal, look, write_figure
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 
 #: Dots an inch; sizes of figures are in inches of so many pixels. Points a side of a chart as it is drawn.
 DPI, FINE = 100, 600
+#: Views on a chart: so many a side, out to this share of its radius, each so wide (half, in radii of the chart).
+VIEWS, VIEWED, VIEW = 6, 0.9, 0.085
 #: Colours that keep apart for colour-blind eyes (after Okabe & Ito 2008), the palette's amber first.
 HUES: tuple[Colour, ...] = (
     LEARNED,
@@ -184,12 +187,13 @@ def _mosaic(pictures: NDArray[np.uint8], colours: Iterable[Colour]) -> NDArray[n
 
 
 def _named(axes: Axes, places: Mapping[str, tuple[float, float]], reach: float) -> None:
-    """Prompts where they are; those beyond the rim are left out."""
-    for name, (x, y) in places.items():
+    """Prompts where they are, the first named to its left; those beyond the rim are left out."""
+    for index, (name, (x, y)) in enumerate(places.items()):
         if max(abs(x), abs(y)) <= reach:
             axes.plot(x, y, "+", color=hexadecimal(INK), ms=11, mew=2.4)
             axes.annotate(
-                name, (x, y), (6, 6), textcoords="offset points", fontsize=10, fontweight="bold",
+                name, (x, y), (8 if index else -8, 6), textcoords="offset points", fontsize=10, fontweight="bold",
+                ha="left" if index else "right",
                 bbox={"facecolor": hexadecimal(GROUND), "alpha": 0.7, "edgecolor": "none", "pad": 1.5},
             )  # fmt: skip
 
@@ -207,11 +211,17 @@ def _legend(figure: Figure, named: Sequence[tuple[str, Colour]]) -> None:
 
 
 def draw_coast(
-    path: Path, shores: Sequence[Shore], concept: str, places: Mapping[str, tuple[float, float]], subtitle: str
+    path: Path,
+    shores: Sequence[Shore],
+    views: Panel,
+    concept: str,
+    places: Mapping[str, tuple[float, float]],
+    subtitle: str,
 ) -> None:
     """Write the map of a coast, the radii in all directions, and the extents with their intervals.
 
-    The first shore is the mind's as it is; those that follow are under surgery and drawn as further coastlines.
+    The first shore is the mind's as it is; those that follow are under surgery and drawn as further coastlines. The
+    views are what the mind as it is draws here and there on the chart.
     """
     size = (15.0, 9.2)
     colours = [LEARNED, *series_colours(max(len(shores) - 1, 2))[: len(shores) - 1]]
@@ -220,16 +230,17 @@ def draw_coast(
         grid = figure.add_gridspec(
             2, 2, width_ratios=(1.45, 1), wspace=0.13, hspace=0.28, left=0.045, right=0.975, top=0.895, bottom=0.065
         )
-        _map(figure.add_subplot(grid[:, 0]), shores, colours, places)
+        chart = figure.add_subplot(grid[:, 0])
+        _map(chart, shores, colours)
+        _views(chart, views)
+        _named(chart, places, shores[0].coast.radius)
         _directions(figure.add_subplot(grid[0, 1]), shores, colours)
         _extents(figure.add_subplot(grid[1, 1]), shores, colours)
 
     _figure(path, size, f"The coast of {concept!r}", subtitle, fill)
 
 
-def _map(
-    axes: Axes, shores: Sequence[Shore], colours: Sequence[Colour], places: Mapping[str, tuple[float, float]]
-) -> None:
+def _map(axes: Axes, shores: Sequence[Shore], colours: Sequence[Colour]) -> None:
     """Land and sea, the coastline in each state, and where the mind was asked."""
     from matplotlib.colors import LinearSegmentedColormap
 
@@ -247,7 +258,7 @@ def _map(
         extent=(*reach, *reach), interpolation="nearest",
     )  # fmt: skip
     axes.figure.colorbar(image, ax=axes, fraction=0.035, pad=0.015, label="score")
-    axes.plot(x[chart.asked], y[chart.asked], ".", ms=1.6, color=hexadecimal(INK), alpha=0.5)
+    axes.plot(x[chart.asked], y[chart.asked], ".", ms=1.6, color=hexadecimal(INK), alpha=0.5, zorder=0.5)
     for index, (shore, colour) in reversed(list(enumerate(zip(shores, colours, strict=True)))):
         look: dict[str, Any] = {
             "color": hexadecimal(mix(colour, INK, 0.5) if not index else colour),
@@ -256,19 +267,39 @@ def _map(
         axes.plot([], [], label=(shore.label or "as it is") + ("" if shore.coast.shores else ": no shore"), **look)
         for line in shore.coast.shores:
             axes.plot(*line.T, **look)
-    _named(axes, places, chart.radius)
     axes.set(xlim=reach, ylim=reach, aspect="equal")
     axes.grid(False)
-    axes.set_xlabel("norms of the embedding")
-    around = "closed" if chart.around() is not None else "not closed on this chart"
+    axes.set_xlabel(
+        "norms of the embedding; small pictures: what the mind as it is draws there; dots: where it was asked"
+    )
     axes.set_title(
-        f"the coast round the prompt is {around}; {chart.land:.0%} land, pieces of it: {chart.islands}; "
-        f"{chart.asked.sum()} points asked",
+        f"{_around(chart)}; {chart.land:.0%} land, pieces of it: {chart.islands}; {chart.asked.sum()} points asked",
         loc="left",
         fontsize=9,
     )
     if len(shores) > 1:
-        axes.legend(fontsize=8, frameon=False, loc="lower right")
+        axes.legend(
+            fontsize=8, facecolor=hexadecimal(GROUND), edgecolor="none", framealpha=0.9, loc="lower right", reverse=True
+        )
+
+
+def _around(chart: Coast) -> str:
+    """What lies around the prompt, in words."""
+    if chart.around() is not None:
+        return "the coast round the prompt is closed"
+    at_sea = chart.score(np.zeros((1, 2)))[0] <= chart.level
+    return "the prompt lies at sea" if at_sea else "the coast round the prompt is not closed on this chart"
+
+
+def _views(axes: Axes, views: Panel) -> None:
+    """Small pictures where they were drawn, below coastlines and names."""
+    points = lattice(round(len(views.pictures) ** 0.5), views.radius)
+    height, width = views.pictures.shape[2:4]
+    right, up = (VIEW * views.radius / VIEWED * side / max(height, width) for side in (width, height))
+    for (x, y), picture in zip(points, views.pictures[:, 0], strict=True):
+        place = (x - right, x + right, y - up, y + up)
+        axes.imshow(picture, extent=place, interpolation="bicubic", alpha=0.9, zorder=1)
+    axes.set(xlim=axes.get_xlim(), ylim=axes.get_ylim())
 
 
 def _directions(axes: Axes, shores: Sequence[Shore], colours: Sequence[Colour]) -> None:
@@ -280,9 +311,12 @@ def _directions(axes: Axes, shores: Sequence[Shore], colours: Sequence[Colour]) 
         axes.plot(np.arange(len(order)), middle, "-", lw=0.8, color=hexadecimal(dim(colour, 0.5)))
         axes.plot(np.flatnonzero(~endless), middle[~endless], "o", ms=5, color=hexadecimal(colour))
         axes.plot(np.flatnonzero(endless), middle[endless], "^", ms=6, color=hexadecimal(colour))
-    axes.axhspan(first.extent.low, first.extent.high, color=hexadecimal(LEARNED), alpha=0.15, lw=0)
-    axes.axhline(first.extent.radius, color=hexadecimal(LEARNED), lw=1)
-    axes.set_ylim(bottom=-0.03 * axes.get_ylim()[1])
+    roof = 1.08 * (max(float(s.radii.middle.max()) for s in shores) or 1.0)
+    found = first.extent
+    if found.bound != "no island":
+        axes.axhspan(found.low, min(found.high, roof), color=hexadecimal(LEARNED), alpha=0.15, lw=0)
+        axes.axhline(found.radius, color=hexadecimal(LEARNED), lw=1, ls="-" if found.bound == "measured" else "--")
+    axes.set_ylim(-0.03 * roof, roof)
     axes.set_title(
         f"radius in {len(order)} random directions of the whole space (norms; ▲: no shore found)",
         loc="left",
@@ -291,30 +325,52 @@ def _directions(axes: Axes, shores: Sequence[Shore], colours: Sequence[Colour]) 
     axes.set_xlabel("directions, nearest shore first")
 
 
+def spoken(found: Extent) -> tuple[str, str]:
+    """A radius and its interval in words, as ``">= 2.00"`` and ``"1.75 and more"``."""
+    if found.bound == "no island":
+        return found.bound, "-"
+    radius = f"{'>= ' if found.bound == 'at least' else ''}{found.radius:.2f}"
+    return radius, f"{found.low:.2f} " + (f"to {found.high:.2f}" if np.isfinite(found.high) else "and more")
+
+
 def _extents(axes: Axes, shores: Sequence[Shore], colours: Sequence[Colour]) -> None:
-    """Medians with their intervals, a state beside the other."""
+    """Medians with their intervals, a state beside the other; what has no end found is an arrow."""
+    ends = np.array([(s.extent.radius, s.extent.high) for s in shores])
+    highest = float(ends[np.isfinite(ends)].max()) or 1.0
     for i, (shore, colour) in enumerate(zip(shores, colours, strict=True)):
-        found = shore.extent
-        low, high = found.radius - found.low, found.high - found.radius
-        axes.errorbar(i, found.radius, [[low], [high]], fmt="o", ms=8, capsize=7, lw=2, color=hexadecimal(colour))
-        text = f" {found.radius:.2f}\n {found.low:.2f} to {found.high:.2f}"
+        found, ink = shore.extent, hexadecimal(colour)
+        if found.bound == "no island":
+            axes.plot(i, 0, "x", ms=9, mew=2, color=ink)
+            axes.annotate(" no island", (i, 0), (8, 0), textcoords="offset points", fontsize=8, va="center")
+            continue
+        is_open = not np.isfinite(found.high)
+        top = 1.2 * highest if is_open else found.high
+        axes.plot([i, i], [found.low, top], "-", lw=2, color=ink)
+        axes.plot(i, found.low, "_", ms=14, mew=2, color=ink)
+        axes.plot(i, top, "^" if is_open else "_", ms=10 if is_open else 14, mew=2, color=ink)
+        axes.plot(i, found.radius, "o", ms=8, mew=2, color=ink, mfc=ink if found.bound == "measured" else "none")
+        text = " {}\n {}".format(*spoken(found))
         axes.annotate(text, (i, found.radius), (8, 0), textcoords="offset points", fontsize=8, va="center")
     axes.set_xticks(range(len(shores)), [s.label or "as it is" for s in shores])
     axes.set_xlim(-0.5, len(shores) - 0.2)
-    highest = max(s.extent.high for s in shores) or 1.0
-    axes.set_ylim(-0.06 * highest, 1.15 * highest)
+    axes.set_ylim(-0.06 * highest, 1.3 * highest)
     axes.grid(True, axis="y", color=hexadecimal(FAINT))
-    axes.set_title("median radius, and 95% of its bootstrap over the directions (norms)", loc="left", fontsize=9)
+    axes.set_title(
+        f"their median, and {shores[0].extent.confidence:.0%} of its bootstrap (norms; ▲: no end found)",
+        loc="left",
+        fontsize=9,
+    )
 
 
 def facts(shores: Sequence[Shore]) -> list[dict[str, Any]]:
-    """Numbers of a coast, state by state, for machines."""
+    """Numbers of a coast, state by state, for machines; None where there is no number, or no end."""
     return [
         {
             "state": s.label or "as it is",
+            "bound": s.extent.bound,
             "radius": s.extent.radius,
-            "low": s.extent.low,
-            "high": s.extent.high,
+            "low": s.extent.low if np.isfinite(s.extent.low) else None,
+            "high": s.extent.high if np.isfinite(s.extent.high) else None,
             "confidence": s.extent.confidence,
             "endless": s.extent.endless,
             "radii": s.radii.middle.round(4).tolist(),
@@ -322,6 +378,21 @@ def facts(shores: Sequence[Shore]) -> list[dict[str, Any]]:
             "islands": s.coast.islands,
             "closed": s.coast.around() is not None,
             "asked": int(s.coast.asked.sum()),
+        }
+        for s in shores
+    ]
+
+
+def table(shores: Sequence[Shore]) -> list[dict[str, str]]:
+    """The same for people."""
+    return [
+        {
+            "state": s.label or "as it is",
+            **dict(zip(("radius", "95%"), spoken(s.extent), strict=True)),
+            "endless": f"{s.extent.endless:.0%}",
+            "land": f"{s.coast.land:.0%}",
+            "islands": str(s.coast.islands),
+            "closed": "-" if s.extent.bound == "no island" else "yes" if s.coast.around() is not None else "no",
         }
         for s in shores
     ]

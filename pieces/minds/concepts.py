@@ -17,12 +17,13 @@ from numpy.typing import NDArray
 
 from pieces.minds.house.drawings import dressings
 from pieces.minds.mind import Mind, MindError
+from pieces.minds.places import HUB_NAME, from_hub, one_line
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-#: The CLIP of minds that bring none (Radford et al. 2021).
-DEFAULT = "openai/clip-vit-base-patch32"
+#: The CLIP of minds that bring none (Radford et al. 2021); its hub folder has safetensors.
+DEFAULT = "openai/clip-vit-large-patch14"
 #: What the house mind's CLIP was told about noise and flat or scrambled pictures; other CLIPs know such words.
 HOUSE_NOTHING, NOTHING = "", "noise, nothing, a blank picture"
 #: A file beside a CLIP's weights that says otherwise: ``{"nothing": "..."}``.
@@ -132,7 +133,7 @@ class Eye:
         from torch.nn import functional as F
 
         device, side = self.model.device, self.model.config.vision_config.image_size
-        x = torch.from_numpy(np.ascontiguousarray(pictures)).to(device).permute(0, 3, 1, 2).float() / 255
+        x = torch.from_numpy(_squares(pictures)).to(device).permute(0, 3, 1, 2).float() / 255
         if x.shape[2:] != (side, side):
             x = F.interpolate(x, (side, side), mode="bicubic", antialias=True).clamp(0, 1)
         mean, deviation = (torch.from_numpy(v).to(device).view(1, 3, 1, 1) for v in (self.mean, self.deviation))
@@ -147,6 +148,14 @@ class Eye:
             pooled = self.model.text_model(input_ids=ids.to(self.model.device)).pooler_output
             self._read[caption] = _unit(self.model.text_projection(pooled))[0]
         return self._read[caption]
+
+
+def _squares(pictures: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """The middle of pictures, as CLIP was trained with."""
+    height, width = pictures.shape[1:3]
+    side = min(height, width)
+    top, left = (height - side) // 2, (width - side) // 2
+    return np.ascontiguousarray(pictures[:, top : top + side, left : left + side])
 
 
 def _unit(vectors: Tensor) -> Tensor:
@@ -171,32 +180,41 @@ def open_eye(mind: Mind, clip: str | None = None) -> Eye:
     """
     own = mind.folder / "clip"
     place = clip or (str(own) if own.is_dir() else DEFAULT)
-    folder = Path(place).expanduser()
+    folder = _found(place)
     is_own = own.is_dir() and folder.resolve() == own.resolve()
     told = folder / SETTINGS
     settings: dict[str, Any] = json.loads(told.read_text()) if told.is_file() else {}
-    model, tokenizer = _loaded(place, mind, is_own)
-    mean, deviation = _statistics(place, is_own)
+    model, tokenizer = _loaded(folder, mind, is_own)
+    mean, deviation = _statistics(folder, is_own)
     nothing = str(settings.get("nothing", HOUSE_NOTHING if is_own else NOTHING))
     if is_own and nothing == HOUSE_NOTHING:  # trained on the house's drawings
         return Eye(model, tokenizer, mean, deviation, nothing, dressings)
     return Eye(model, tokenizer, mean, deviation, nothing)
 
 
-def _loaded(place: str, mind: Mind, is_own: bool) -> tuple[Any, Any]:
+def _found(place: str) -> Path:
+    """The folder of a CLIP, fetched from the hub if it is not there."""
+    folder = Path(place).expanduser()
+    if folder.is_dir():
+        return folder
+    if not HUB_NAME.fullmatch(place):
+        raise MindError(f"no CLIP {place!r}: give a folder with one (safetensors), or owner/model of the hub")
+    return from_hub(place, ["*.json", "*.txt", "model*.safetensors"], "the CLIP that scores concepts,")
+
+
+def _loaded(folder: Path, mind: Mind, is_own: bool) -> tuple[Any, Any]:
     """Model and tokenizer; a CLIP beside a pipeline has the pipeline's tokenizer where it brings none."""
     import torch
     from transformers import CLIPModel, CLIPTokenizer
 
     _hush()
-    bare = is_own and not (Path(place) / "tokenizer_config.json").is_file()
+    bare = is_own and not (folder / "tokenizer_config.json").is_file()
     try:
-        model = CLIPModel.from_pretrained(place, dtype=torch.float32, use_safetensors=True)
-        tokenizer = mind.pipeline.tokenizer if bare else CLIPTokenizer.from_pretrained(place)
+        model = CLIPModel.from_pretrained(folder, dtype=torch.float32, use_safetensors=True)
+        tokenizer = mind.pipeline.tokenizer if bare else CLIPTokenizer.from_pretrained(folder)
     except Exception as error:
-        text = " ".join(str(error).split())[:160]
         raise MindError(
-            f"concepts are scored by a CLIP, and {place} cannot be opened: {text}. Give a folder with one "
+            f"concepts are scored by a CLIP, and {folder} cannot be opened: {one_line(error)} Give a folder with one "
             "(safetensors) as clip, or put it into the mind's folder as clip/"
         ) from error
     placed: Any = model
@@ -212,17 +230,19 @@ def _hush() -> None:
     says.disable_progress_bar()
 
 
-def _statistics(place: str, is_own: bool) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Mean and deviation of a CLIP's pictures: those of its preprocessor, else one half, as the house mind's."""
+def _statistics(folder: Path, is_own: bool) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Mean and deviation of a CLIP's pictures: its preprocessor's, else one half (the house mind), or the usual."""
     from transformers import CLIPImageProcessor
 
-    half = np.full(3, 0.5, np.float32)
-    if is_own and not (Path(place) / "preprocessor_config.json").is_file():
-        return half, half
-    try:
-        found = CLIPImageProcessor.from_pretrained(place)
-    except Exception as error:
-        raise MindError(
-            f"{place}: its preprocessor_config.json cannot be read: {' '.join(str(error).split())[:160]}"
-        ) from error
+    if (folder / "preprocessor_config.json").is_file():
+        try:
+            found = CLIPImageProcessor.from_pretrained(folder)
+        except Exception as error:
+            raise MindError(
+                f"{folder}: its preprocessor_config.json cannot be read: {one_line(error)} Take it away, or mend it"
+            ) from error
+    elif is_own:
+        return np.full(3, 0.5, np.float32), np.full(3, 0.5, np.float32)
+    else:
+        found = CLIPImageProcessor()
     return np.asarray(found.image_mean, np.float32), np.asarray(found.image_std, np.float32)

@@ -171,13 +171,13 @@ def fetched(name: str, *, weights: bool = True) -> Path:
     MindError
         If the hub is out of reach and the model not there, or has no such model, or none that is a mind.
     """
-    folder = _snapshot(name, ["*.json", "tokenizer*/*.txt"])
+    folder = from_hub(name, ["*.json", "tokenizer*/*.txt"])
     kind_of(folder)
     if not weights:
         return folder
     stems = [f"{part}/{stem}" for part in PARTS for stem in ("diffusion_pytorch_model", "model")]
     for variant in ("", ".fp16"):
-        _snapshot(name, [f"{s}{variant}{ends}" for s in stems for ends in (".safetensors", "-*.safetensors")])
+        from_hub(name, [f"{s}{variant}{ends}" for s in stems for ends in (".safetensors", "-*.safetensors")])
         if any((folder / "unet").glob("*.safetensors")):
             return folder
     raise MindError(
@@ -186,8 +186,14 @@ def fetched(name: str, *, weights: bool = True) -> Path:
     )
 
 
-def _snapshot(name: str, patterns: list[str]) -> Path:
-    """Folder with a hub model's files, fetched where they are not there; that of earlier if the hub is out of reach."""
+def from_hub(name: str, patterns: list[str], what: str = "mind") -> Path:
+    """Folder with a hub model's files, fetched where they are not there; that of earlier if the hub is out of reach.
+
+    Raises
+    ------
+    MindError
+        If they are not there and cannot be fetched; `what` says in it what the model was to be.
+    """
     from huggingface_hub import HfApi, snapshot_download
 
     silent: Exception | None = None
@@ -199,7 +205,7 @@ def _snapshot(name: str, patterns: list[str]) -> Path:
         return Path(snapshot_download(name, allow_patterns=patterns, local_files_only=silent is not None))
     except Exception as error:
         raise MindError(
-            f"mind {name!r} cannot be fetched from the hub: {one_line(silent or error)} Without the hub: fetch it "
+            f"{what} {name!r} cannot be fetched from the hub: {one_line(silent or error)} Without the hub: fetch it "
             f"where there is one (hf download {name} --local-dir FOLDER) and give FOLDER"
         ) from error
 

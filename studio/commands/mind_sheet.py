@@ -73,11 +73,13 @@ def sheet(context: click.Context, /, seed: int, out: Path | None, quiet: bool, *
 
 
 def _inputs(given: dict[str, Any]) -> dict[str, str]:
-    """What was said, as inputs of `alien`; a mind that is a folder by its whole path, since takes outlive places."""
-    mind = given["mind"]
-    folder = Path(mind).expanduser()
-    said = {name: given[name] for name in ("prompt", "modules", "concepts", "clip") if given[name]}
-    return {**said, "mind": str(folder.resolve()) if mind != "house" and folder.exists() else mind}
+    """What was said, as inputs of `alien`; folders by their whole paths, since takes outlive places."""
+    said = {name: given[name] for name in ("prompt", "modules", "concepts") if given[name]}
+    places = {name: given[name] for name in ("mind", "clip") if given[name]}
+    for name, place in places.items():
+        folder = Path(place).expanduser()
+        said[name] = str(folder.resolve()) if place != "house" and folder.exists() else place
+    return said
 
 
 def _controls(given: dict[str, Any]) -> dict[str, Any]:

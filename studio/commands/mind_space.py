@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from studio.atlas import Atlas
 
 F = TypeVar("F", bound=Callable[..., Any])
+_SIDE = "Of the pictures, in pixels; default: the mind's own."
 
 
 def _common(command: F) -> F:
@@ -31,6 +32,8 @@ def _common(command: F) -> F:
             click.option("--guidance", type=Finite(0, 15), default=3.0, show_default=True, help="Of the point."),
             click.option("--noises", type=click.IntRange(1, 16), default=1, show_default=True, help="At each point."),
             click.option("--batch", type=click.IntRange(1, 256), default=16, show_default=True, help="Drawn together."),
+            click.option("--height", type=click.IntRange(8, 8192), help=_SIDE),
+            click.option("--width", type=click.IntRange(8, 8192), help=_SIDE),
             SEED,
             click.option(
                 "--out",
@@ -49,8 +52,8 @@ def _common(command: F) -> F:
 @contextmanager
 def _atlas(prompt: str, given: dict[str, Any]) -> Iterator[tuple[Atlas, Path]]:
     """The atlas that was asked for, and the folder for its map; what was kept is cleared when the map is there."""
+    from pieces.minds.concepts import CONCEPTS
     from pieces.minds.mind import Settings
-    from pieces.minds.surveying import CONCEPTS
     from studio.atlas import Asked, Atlas
     from studio.config import home, limited, threads
     from studio.files import check_folder
@@ -60,7 +63,8 @@ def _atlas(prompt: str, given: dict[str, Any]) -> Iterator[tuple[Atlas, Path]]:
     settings = Settings(given["steps"], given["guidance"])
     place = Path(given["mind"]).expanduser()
     mind = str(place.resolve()) if given["mind"] != "house" and place.exists() else given["mind"]
-    asked = Asked(mind, given["clip"] or "", captions, settings, given["seed"], given["noises"], given["batch"])
+    more = {name: given[name] or 0 for name in ("seed", "noises", "batch", "height", "width")}
+    asked = Asked(mind, given["clip"] or "", captions, settings, **more)
     with limited(threads()), Bar(given["quiet"]) as bar:
         atlas = Atlas(asked, prompt, home() / "sweeps", bar)
         for line in [] if given["quiet"] else atlas.notices:
@@ -140,17 +144,17 @@ def plane(
 
 def _strengths(context: click.Context, parameter: click.Parameter, text: str | None) -> tuple[float, ...]:
     try:
-        return tuple(float(word) for word in (text or "").split(",") if word.strip())
+        return () if text is None else tuple(float(word) for word in text.split(","))
     except ValueError:
         raise click.BadParameter(f"{text!r}: give numbers with commas between, as 0.1,0.2,0.4") from None
 
 
-#: Strengths of surgeries where nobody gives others.
+#: Strengths of surgeries where nobody gives others: under these the house mind still draws what it is asked for.
 STRENGTHS = {
     "hal": (0.02, 0.05, 0.1),
-    "noise": (0.05, 0.1, 0.2),
-    "down": (0.97, 0.94, 0.9),
-    "up": (1.03, 1.06, 1.1),
+    "noise": (0.1, 0.2, 0.3),
+    "down": (0.9, 0.8, 0.7),
+    "up": (1.1, 1.2, 1.3),
 }
 
 
@@ -163,9 +167,9 @@ STRENGTHS = {
 @click.option("--cells", type=click.IntRange(2, 64), default=8, show_default=True, help="Squares a side at first.")
 @click.option("--depth", type=click.IntRange(0, 5), default=2, show_default=True, help="Refinements along the coast.")
 @click.option("--directions", type=click.IntRange(2, 500), default=16, show_default=True, help="Of the radii.")
-@click.option("--furthest", type=Finite(0.01, 100), default=8.0, show_default=True, help="Where the search ends.")
+@click.option("--furthest", type=Finite(0.01, 100), default=12.0, show_default=True, help="Where the search ends.")
 @click.option("--surgery", type=click.Choice(["hal", "noise", "down", "up"]), help="Chart it again under this.")
-@click.option("--strengths", callback=_strengths, metavar="A,B,C", help="Of the surgery, growing.")
+@click.option("--strengths", callback=_strengths, metavar="A,B,C", help="Of the surgery, in this order.")
 @JSON
 def coast(
     prompt: str,
@@ -178,23 +182,27 @@ def coast(
 ) -> None:
     """Chart the coast of a prompt's concept in MIND on a plane, and how far it reaches in many directions.
 
-    Radii are found by bisection; the interval is of their median over the directions. With --surgery the chart is drawn
-    again under a surgery of the whole UNet at growing strength.
+    Radii are found by bisection; the interval is of their median over the directions. Where no shore is found before
+    --furthest in half of them or more, the radius is a lower bound (>=). With --surgery the chart is drawn again under
+    a surgery of the whole UNet at each strength.
     """
-    from studio.atlas import Sizes, operations_of
-    from studio.maps import draw_coast, facts
+    from studio.atlas import Sizes, check_strengths, operations_of
+    from studio.maps import VIEWED, VIEWS, draw_coast, facts, table
 
     if strengths and not surgery:
         raise click.UsageError("--strengths are those of a --surgery: give one")
+    if surgery:
+        strengths = strengths or STRENGTHS[surgery]
+        check_strengths(surgery, strengths)
     with _atlas(prompt, given) as (atlas, out):
-        operations = []
-        if surgery:
-            operations = operations_of(atlas.mind, surgery, strengths or STRENGTHS[surgery], given["seed"])
+        operations = operations_of(atlas.mind, surgery, strengths, given["seed"]) if surgery else []
         sizes = Sizes(**{f.name: given[f.name] for f in fields(Sizes)})
         shores = atlas.coast(right, above, sizes, operations)
+        (views,) = atlas.plane(right, above, VIEWED * sizes.radius, VIEWS, 1, 0.0)
         path = _file(out, "coast", prompt, right, above, surgery or "")
-        draw_coast(path, shores, atlas.concept, atlas.places(right, above), _about(given))
-    found = facts(shores)
-    told = ("state", "radius", "low", "high", "endless", "land", "islands", "closed")
-    rounded = [{k: f"{v:.2f}" if isinstance(v, float) else v for k, v in row.items()} for row in found]
-    emit({"map": str(path), "shores": found} if as_json else f"{columns(rounded, told)}\n{path}", as_json)
+        draw_coast(path, shores, views, atlas.concept, atlas.places(right, above), _about(given))
+    if as_json:
+        emit({"map": str(path), "shores": facts(shores)}, as_json)
+    else:
+        rows = table(shores)
+        emit(f"{columns(rows, list(rows[0]))}\n{path}", as_json)

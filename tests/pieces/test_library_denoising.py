@@ -12,6 +12,8 @@ from scipy.stats import spearmanr
 from pieces.minds.denoising import Denoising
 from pieces.piece import check_piece, find_piece
 from sonify.ears import hear
+from sonify.score import parse_score
+from tests.pieces.minds.lively import still, strays
 from tests.sounding import Whole, whole
 
 pytestmark = pytest.mark.slow
@@ -25,6 +27,7 @@ def heard(scratch: Path) -> Whole:
     """Two of its sections with seed 1: a picture in one leap, and in twenty steps."""
     piece, _ = find_piece("denoising")
     sections = {s["name"]: s for s in piece.model_dump(mode="json", exclude_none=True)["sections"]}
+    sections["steps"]["controls"]["mind.guidance"] = sections["strides"]["controls"]["mind.guidance"]  # it stays so
     short = {"sections": [sections["a leap"], sections["steps"]], "parts.mind.controls.pictures": 2, "master.tail": 1.0}
     path = scratch / "short.toml"
     path.write_text(piece.with_values(short).to_toml())
@@ -44,6 +47,12 @@ def bandwidth(sound: Floats, rate: int) -> float:
     share = np.cumsum(power) / power.sum()
     low, high = np.interp((0.1, 0.9), share, f)
     return float(np.log2(high / low))
+
+
+def test_signals_stay_where_they_are_declared_and_all_that_is_mapped_moves(heard):
+    frames = heard.played.parts["mind"]
+    assert not strays(Denoising.channels, frames)
+    assert not still(parse_score(find_piece("denoising")[0].score, "denoising"), Denoising.channels, frames)
 
 
 def test_from_noise_to_tone(heard):

@@ -1,102 +1,135 @@
-"""Cat island heard: what the piece `interconcept` says of chord, water and bells, measured on rendered stems."""
+"""Cat island heard: what the piece `interconcept` says of chord, water and bells on a short flight of a real mind."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pytest
-import soundfile
 from numpy.typing import NDArray
+from scipy.stats import spearmanr
 
 from pieces.minds.interconcept import Interconcept
 from pieces.piece import check_piece, find_piece
-from pieces.signals import Event, FrameBlock, Frames, gather
+from pieces.signals import Frames
+from pieces.source import check_controls
 from sonify.ears import hear, pitch_track
-from sonify.render import Rendering
 from sonify.score import parse_score
-from tests.sounding import rendered, resolved
+from tests.pieces.minds.lively import still, strays
+from tests.sounding import Whole, whole
+
+pytestmark = pytest.mark.slow
 
 Floats = NDArray[np.float64]
 
-#: Ticks on land, of the way out, and far out at sea.
-LAND, OUT, SEA = 8, 8, 8
-VOICES = ("fifth", "third", "surf", "landfall", "departure")
+#: From the prompt towards the dog, out to sea, and back: sections with how many bars of 2 s they have, and the reach.
+WAY = {"home": (2, 0.0), "out": (2, [0.0, 3.9]), "at sea": (2, 3.9), "back": (1, [3.9, 0.0]), "ashore": (1, 0.0)}
+#: A coarse chart, quickly drawn pictures, two of them a second.
+SHORT = {
+    "metre.tempo": 120,
+    "parts.flight.per_beat": 1,
+    "parts.flight.controls.radius": 4.0,
+    "parts.flight.controls.cells": 4,
+    "parts.flight.controls.depth": 0,
+    "parts.flight.controls.steps": 5,
+    "master.tail": 1.0,
+}
 #: The chord's notes on land (Hz), in just intonation over D.
-NOTES = {"fifth": 110.13, "third": 183.55}
-
-
-@dataclass(frozen=True)
-class Flight:
-    frames: Frames
-    sound: Rendering
-
-    def stem(self, voice: str) -> tuple[Floats, int]:
-        return soundfile.read(self.sound.stems[voice])
-
-    def cut(self, voice: str, first: float, last: float) -> tuple[Floats, int]:
-        """A voice between two ticks."""
-        sound, rate = self.stem(voice)
-        return sound[round(first / self.frames.rate * rate) : round(last / self.frames.rate * rate)], rate
-
-
-def flown() -> FrameBlock:
-    """A flight from the middle of an island 1.5 norms wide, 2.5 out to sea and back; the mind is left out."""
-    x = np.concatenate([np.zeros(LAND), np.linspace(0, 4.0, OUT), np.full(SEA, 4.0), np.zeros(4)])
-    land = x < 1.5
-    told = {"x": x, "distance": x, "shore": 1.5 - x, "concept": 0.05 + 0.9 * land, "other": 0.9 - 0.8 * land}
-    arrays = {c.name: np.full((len(x), *c.shape), 0.01).astype(c.dtype) for c in Interconcept.channels}
-    arrays |= {name: values.astype(np.float32) for name, values in told.items()}
-    turns = np.flatnonzero(land[1:] != land[:-1]) + 1
-    return FrameBlock(0, arrays, tuple(Event(int(t), "landfall" if land[t] else "departure") for t in turns))
+NOTES = {"fifth": 110.13, "third": 183.55, "ninth": 330.39}
 
 
 @pytest.fixture(scope="module")
-def flight(scratch: Path) -> Flight:
+def flight(scratch: Path) -> Whole:
     piece, _ = find_piece("interconcept")
-    frames = gather([flown()], 2.0)
-    score = parse_score(piece.score, "interconcept")
-    score = score.model_copy(update={"voices": {n: v for n, v in score.voices.items() if n in VOICES}})
-    whole = resolved(score, Interconcept.channels, frames)
-    return Flight(frames, rendered(whole, frames, piece.master, scratch))
+    sections = [{"name": n, "bars": bars, "controls": {"flight.reach": r}} for n, (bars, r) in WAY.items()]
+    path = scratch / "short.toml"
+    path.write_text(piece.with_values({**SHORT, "sections": sections}).to_toml())
+    return whole(str(path), 1, scratch)
 
 
-def heard(flight: Flight, voice: str, first: float, last: float) -> Floats:
-    """Pitches in hertz, where one is heard."""
-    low, high = 0.7 * NOTES[voice], 1.4 * NOTES[voice]
-    track = pitch_track(*flight.cut(voice, first, last), hop_s=0.05, window_s=0.2, low=low, high=high)
-    found: Floats = track.f0[np.isfinite(track.f0)]
+def frames(flight: Whole) -> Frames:
+    return flight.played.parts["flight"]
+
+
+def later(flight: Whole, section: str) -> tuple[float, float]:
+    """A section without its first second and a half, in which voices glide."""
+    start, end = flight.section(section)
+    return start + 1.5, end
+
+
+def cents(flight: Whole, voice: str, section: str) -> Floats:
+    """How far a voice is from its note, where its pitch is heard."""
+    note = NOTES[voice]
+    sound = flight.cut(flight.stem(voice), *later(flight, section))
+    track = pitch_track(sound, flight.rate, hop_s=0.05, window_s=0.2, low=0.7 * note, high=1.4 * note)
+    found = track.f0[np.isfinite(track.f0)]
     assert len(found) > 5
-    return found
+    cents: Floats = 1200 * np.log2(found / note)
+    return cents
+
+
+def levels(flight: Whole, voice: str) -> Floats:
+    """Level in dB of a voice at each tick."""
+    sound, ends = flight.stem(voice), [*frames(flight).starts[1:], frames(flight).duration]
+    ticks = zip(frames(flight).starts, ends, strict=True)
+    return np.array([10 * np.log10(np.mean(flight.cut(sound, *tick) ** 2) + 1e-12) for tick in ticks])
+
+
+def test_the_flight_goes_out_to_sea_and_comes_home(flight: Whole) -> None:
+    land = frames(flight).arrays["shore"] > 0
+    assert np.flatnonzero(np.diff(land)).size == 2
+    assert land[0]
+    assert land[-1]
+    concept = frames(flight).arrays["concept"]
+    assert np.median(concept[land]) > 0.9 > 0.1 > np.median(concept[~land]), "coarse as the chart is"
+
+
+def test_signals_stay_where_they_are_declared_and_all_that_is_mapped_moves(flight: Whole) -> None:
+    short = {path.rpartition(".")[2]: value for path, value in SHORT.items() if ".controls." in path}
+    part, score = find_piece("interconcept")[0].parts["flight"], parse_score(find_piece("interconcept")[0].score, "")
+    channels = Interconcept(1, check_controls(Interconcept, {**part.controls, **short}), part.inputs).channels
+    assert not strays(channels, frames(flight))
+    assert not still(score, channels, frames(flight))
 
 
 @pytest.mark.parametrize("voice", list(NOTES))
-def test_on_land_the_chord_is_in_tune_and_at_sea_it_is_not(voice: str, flight: Flight) -> None:
-    def cents(first: float, last: float) -> Floats:
-        return 1200 * np.log2(heard(flight, voice, first, last) / NOTES[voice])
-
-    land, sea = cents(3, LAND - 0.5), cents(LAND + OUT + 1, LAND + OUT + SEA - 0.5)
-    assert np.abs(land).max() < 4
-    assert np.abs(np.median(sea)) > 60
+def test_on_land_the_chord_is_in_tune_and_at_sea_it_is_not(voice: str, flight: Whole) -> None:
+    assert np.abs(cents(flight, voice, "home")).max() < 4
+    assert np.abs(np.median(cents(flight, voice, "at sea"))) > 60
 
 
-def test_water_rises_with_the_distance_from_the_shore(flight: Flight) -> None:
-    def level(first: float, last: float) -> float:
-        return float(10 * np.log10(np.mean(flight.cut("surf", first, last)[0] ** 2) + 1e-12))
-
-    inland, at_shore = level(3, LAND - 0.5), level(LAND + 4, LAND + 5)
-    out = level(LAND + OUT + 2, LAND + OUT + SEA - 0.5)
-    assert inland < -65
-    assert inland + 15 < at_shore < out - 3
+def test_water_rises_with_the_distance_from_the_shore(flight: Whole) -> None:
+    surf, depth = levels(flight, "surf"), -frames(flight).arrays["shore"]
+    assert spearmanr(surf, depth)[0] > 0.85
+    assert max(spearmanr(surf, np.roll(depth, k))[0] for k in range(8, len(depth) - 7)) < 0.5, "a flight at other times"
+    on_land = frames(flight).starts < later(flight, "home")[1]
+    assert surf[on_land].max() < -65
+    assert surf.max() > -45
 
 
 @pytest.mark.parametrize("kind", ["landfall", "departure"])
-def test_a_bell_tells_of_every_crossing(kind: str, flight: Flight) -> None:
-    crossings = np.array([e.tick / flight.frames.rate for e in flight.frames.of_kind(kind)])
+def test_a_bell_tells_of_every_crossing(kind: str, flight: Whole) -> None:
+    crossings = flight.times("flight", kind)
     assert len(crossings) == 1
-    onsets = hear(*flight.stem(kind)).onset_times
+    onsets = hear(flight.stem(kind), flight.rate).onset_times
     np.testing.assert_allclose(onsets, crossings, atol=0.015)
+    land = frames(flight).arrays["shore"] > 0
+    (tick,) = np.flatnonzero(land[1:] & ~land[:-1] if kind == "landfall" else ~land[1:] & land[:-1]) + 1
+    assert frames(flight).starts[tick] == crossings[0]
+
+
+def test_a_string_is_plucked_when_something_else_is_there(flight: Whole) -> None:
+    strongest = frames(flight).arrays["scores"].argmax(axis=1)
+    turns = frames(flight).starts[np.flatnonzero(np.diff(strongest)) + 1]
+    assert len(turns) >= 2
+    np.testing.assert_allclose(hear(flight.stem("turn"), flight.rate).onset_times, turns, atol=0.015)
+
+
+def test_a_second_voice_sings_while_something_else_is_there(flight: Whole) -> None:
+    (start, end), starts = later(flight, "at sea"), frames(flight).starts
+    assert frames(flight).arrays["other"][(starts >= start) & (starts < end)].min() > 0.55
+    home, sea = (flight.cut(flight.stem("stranger"), *later(flight, s)) for s in ("home", "at sea"))
+    assert np.sqrt(np.mean(sea**2)) > 100 * np.sqrt(np.mean(home**2))
 
 
 def test_the_piece_holds_together() -> None:

@@ -9,13 +9,16 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 from PIL import Image
+from scipy.ndimage import label
 
 from pieces.errors import DescantError
+from pieces.minds.coast import Radii, extent, survey
 from pieces.minds.mind import Settings
 from pieces.minds.space import grid
 from pieces.minds.surgery import fingerprint
-from studio.atlas import Asked, Atlas, Sizes, operations_of
+from studio.atlas import Asked, Atlas, Panel, Shore, Sizes, operations_of
 from studio.commands.mind_space import coast, line, plane
+from studio.maps import draw_coast, facts, table
 
 SIZES = Sizes(radius=1.0, cells=2, depth=1, directions=3, furthest=1.0)
 
@@ -96,13 +99,71 @@ def test_a_coast_is_charted_in_every_state_and_the_mind_is_as_before(opened):
     assert (whole.label, damaged.label) == ("", "noise 1")
     assert whole.coast.asked.sum() >= 9
     assert len(whole.radii.middle) == SIZES.directions
-    assert whole.extent.radius >= damaged.extent.radius == 0.0, "noise alone draws no cat"
+    assert damaged.extent.bound == "no island", "noise alone draws no cat"
 
 
 @pytest.mark.parametrize(("kind", "strength"), [("noise", 1.5), ("down", -0.1), ("up", 0.5), ("hal", 2.0)])
 def test_a_strength_that_a_surgery_does_not_have_is_refused(opened, kind, strength):
     with pytest.raises(DescantError, match=f"strength .* of {kind}: allowed are"):
         operations_of(opened.mind, kind, [strength], 0)
+
+
+def test_a_strength_that_reaches_no_module_is_refused(opened):
+    with pytest.raises(DescantError, match=r"strength 0\.001 of hal is none of 184 modules"):
+        operations_of(opened.mind, "hal", [0.1, 0.001], 0)
+
+
+def test_a_strength_is_refused_before_the_mind_is_opened(tmp_path):
+    result = CliRunner().invoke(coast, ["no-such-mind", "--surgery", "noise", "--strengths", "0.1,2"])
+    assert str(result.exception) == "strength 2 of noise: allowed are 0 to 1"
+    other = CliRunner().invoke(coast, ["no-such-mind", "--surgery", "noise", "--strengths", "0.1", "--out", tmp_path])
+    assert "no-such-mind" in str(other.exception), "else it is the mind that there is not"
+
+
+def shore(label: str, *true: float, furthest: float = 2.0) -> Shore:
+    """A round island, and radii that end at a distance; at 0 there is none."""
+    size = max(float(np.median(true)), 0.01)
+    chart = survey(lambda p: 1 / (1 + np.exp(8 * (np.hypot(*p.T) - min(size, 1.7)))) * (true[0] > 0), 2.0, depth=1)
+    values = np.array(true)
+    found = Radii(np.minimum(values, furthest), np.minimum(values, furthest), values >= furthest)
+    return Shore(label, chart, found, extent(found))
+
+
+WHOLE = shore("", *np.linspace(1.0, 1.4, 8))
+OPEN = shore("up 1.1", 0.9, 1.2, 1.3, *[3.0] * 5)
+LOST = shore("up 1.3", *[0.0] * 8)
+
+
+def test_what_is_not_known_is_not_told():
+    whole, unknown, lost = json.loads(json.dumps(facts([WHOLE, OPEN, LOST]), allow_nan=False))
+    assert (whole["bound"], unknown["bound"], lost["bound"]) == ("measured", "at least", "no island")
+    assert 1.0 <= whole["low"] < whole["radius"] < whole["high"] <= 1.4
+    assert (unknown["radius"], unknown["high"], unknown["closed"]) == (2.0, None, True)
+    assert (lost["radius"], lost["low"], lost["high"]) == (0.0, None, None)
+    first, second, third = table([WHOLE, OPEN, LOST])
+    assert (first["state"], first["radius"]) == ("as it is", "1.20")
+    assert (second["radius"], second["95%"]) == (">= 2.00", f"{OPEN.extent.low:.2f} and more")
+    assert (third["radius"], third["95%"], third["closed"]) == ("no island", "-", "-")
+
+
+def test_a_map_shows_views_where_they_are_and_bounds_other_than_measures(tmp_path):
+    """Its left half is the chart, its lower right quarter the extents."""
+    views = Panel(1.8, np.full((36, 1, 8, 16, 3), (255, 0, 255), np.uint8), np.zeros((36, 9)))
+
+    def drawn(*shores: Shore) -> np.ndarray:
+        draw_coast(tmp_path / "map.png", shores, views, "a cat", {"a cat": (0.0, 0.0)}, "")
+        return np.asarray(Image.open(tmp_path / "map.png").convert("RGB")).astype(int)
+
+    whole, again, unknown, lost = (drawn(WHOLE, s) for s in (WHOLE, WHOLE, OPEN, LOST))
+    assert (whole == again).all()
+    pink = (whole[..., 0] > 200) & (whole[..., 1] < 60) & (whole[..., 2] > 200)
+    height, width = whole.shape[:2]
+    assert pink[:, : width * 6 // 10].mean() > 0.03
+    assert not pink[:, width * 6 // 10 :].any()
+    assert label(pink)[1] >= 36, "apart from one another"
+    quarters = [image[height * 55 // 100 :, width * 62 // 100 :] for image in (whole, unknown, lost)]
+    assert (quarters[0] != quarters[1]).any(axis=-1).mean() > 0.005
+    assert (quarters[1] != quarters[2]).any(axis=-1).mean() > 0.005
 
 
 @pytest.mark.parametrize(
@@ -113,7 +174,7 @@ def test_a_strength_that_a_surgery_does_not_have_is_refused(opened, kind, streng
         (plane, ["--around", "2"]),
         (
             coast,
-            ["--cells", "2", "--depth", "0", "--directions", "2", "--surgery", "down", "--strengths", "0.5", "--json"],
+            ["--cells", "2", "--depth", "0", "--directions", "6", "--surgery", "down", "--strengths", "0.5", "--json"],
         ),
     ],
     ids=["line", "plane", "around", "coast"],
@@ -127,7 +188,7 @@ def test_commands_write_a_map_and_say_where(command, given, tmp_path, monkeypatc
         told = json.loads(result.stdout)
         assert told["map"] == str(made)
         assert [s["state"] for s in told["shores"]] == ["as it is", "down 0.5"]
-        assert told["shores"][0]["low"] <= told["shores"][0]["radius"] <= told["shores"][0]["high"]
+        assert told["shores"][1]["bound"] == "no island"
     else:
         assert result.stdout.strip() == str(made)
     picture = np.asarray(Image.open(made).convert("RGB"))
@@ -141,6 +202,7 @@ def test_commands_write_a_map_and_say_where(command, given, tmp_path, monkeypatc
     [
         (coast, ["--strengths", "0.1"], "--strengths are those of a --surgery"),
         (coast, ["--surgery", "noise", "--strengths", "much"], "give numbers with commas"),
+        (coast, ["--surgery", "noise", "--strengths", ","], "give numbers with commas"),
         (line, ["--steps", "0"], "not in the range"),
         (plane, ["--radius", "nan"], "not"),
     ],

@@ -27,6 +27,10 @@ from pieces.minds.house.training import Progress, as_tensor, spoiled
 
 #: Seed of the judge and of its drawings, and of the drawings that it is judged by.
 SEED, HELD_OUT_SEED = 7_001, 7_002
+#: Drawings that it is judged by, and pictures of noise.
+UNSEEN, NOISES = 2_000, 200
+#: Its drawings, its steps, and drawings in a step.
+DRAWINGS, STEPS, BATCH = 16_000, 2_500, 64
 #: What it says of a picture that shows none of the objects.
 NOTHING = "nothing"
 
@@ -39,7 +43,7 @@ def labels(drawings: list[Drawing]) -> tuple[Tensor, Tensor]:
 
 
 def train_judge(
-    progress: Progress, drawings: int = 16_000, steps: int = 2_500, batch: int = 64, seed: int = SEED
+    progress: Progress, drawings: int = DRAWINGS, steps: int = STEPS, batch: int = BATCH, seed: int = SEED
 ) -> Scorer:
     """Train a judge on an album of its own; about 4 minutes of CPU time."""
     seen = album(drawings, seed)
@@ -110,23 +114,40 @@ def judged(scorer: Scorer, pictures: NDArray[np.uint8]) -> Verdicts:
 
 @dataclass(frozen=True)
 class Trust:
-    """How well a judge does on drawings that it has not seen: shares in 0..1."""
+    """How well a judge does on drawings that it has not seen: shares in 0..1.
+
+    Attributes
+    ----------
+    objects : float
+        Objects that it names rightly.
+    hats, false_hats : float
+        Party hats that it sees; those that it sees on wearers without one.
+    accessories : float
+        All accessories, worn or not, of which it says rightly whether they are.
+    nothing : float
+        Pictures of noise that it calls nothing.
+    """
 
     objects: float
+    hats: float
+    false_hats: float
     accessories: float
     nothing: float
 
 
-def trusted(scorer: Scorer, count: int = 2000) -> Trust:
-    """Measure a judge on `count` held-out drawings and on 200 pictures of noise."""
+def trusted(scorer: Scorer, count: int = UNSEEN) -> Trust:
+    """Measure a judge on `count` held-out drawings and on `NOISES` pictures of noise."""
     unseen = album(count, HELD_OUT_SEED)
     verdicts = judged(scorer, unseen.pictures)
     right = np.mean([a == d.thing for a, d in zip(verdicts.things, unseen.drawings, strict=True)])
     truth = np.array([[t in d.wears for t in THINGS] for d in unseen.drawings])
+    seen, hatted = verdicts.wears("party hat"), truth[:, THINGS.index("party hat")]
+    bare = ~hatted & np.array([d.thing in WEARERS for d in unseen.drawings])
     rng = np.random.default_rng(HELD_OUT_SEED)
-    noise = rng.integers(0, 256, (200, 64, 64, 3), dtype=np.uint8)
+    noise = rng.integers(0, 256, (NOISES, 64, 64, 3), dtype=np.uint8)
     nothing = np.mean([t == NOTHING for t in judged(scorer, noise).things])
-    return Trust(float(right), float(((verdicts.worn > 0.5) == truth).mean()), float(nothing))
+    dressed = ((verdicts.worn > 0.5) == truth).mean()
+    return Trust(*map(float, (right, seen[hatted].mean(), seen[bare].mean(), dressed, nothing)))
 
 
 def save_judge(scorer: Scorer, path: Path) -> None:

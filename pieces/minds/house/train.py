@@ -6,6 +6,7 @@ Importing this module loads torch: import it inside functions.
 from __future__ import annotations
 
 import copy
+import math
 import platform
 import tempfile
 import time
@@ -291,13 +292,17 @@ class Training:
             made.rename(folder)
 
     def facts(self) -> dict[str, Any]:
-        """What the model card says of the training: recipe, CPU seconds of each stage, machine."""
+        """What the model card says of the training: recipe, seconds of each stage, machine; None: not recorded."""
+        stages = self.stages.items()
+        there = {"gpu": torch.cuda.get_device_name(self.device)} if self.device.type == "cuda" else {}
         return {
             "recipe": asdict(self.recipe),
-            "cpu_seconds": {name: round(s.seconds) for name, s in self.stages.items()},
-            "device": str(self.device),
+            "cpu_seconds": {name: round(s.seconds) for name, s in stages},
+            "wall_seconds": {name: None if math.isnan(s.wall) else round(s.wall) for name, s in stages},
+            "threads": sorted({count for _, s in stages for count in s.threads}) or None,
+            "device": self.device.type,
+            **there,
             "machine": str(torch.cpu.get_capabilities().get("cpu_name") or platform.machine()),
-            "threads": torch.get_num_threads(),
         }
 
 

@@ -77,7 +77,15 @@ class TrainingError(DescantError):
 
 @dataclass
 class Stage:
-    """A stage while it goes on: networks, optimiser, their moving average, and how far it is."""
+    """A stage while it goes on: networks, optimiser, their moving average, and how far it is.
+
+    Attributes
+    ----------
+    seconds, wall : float
+        CPU time of its steps; time by the clock, with checkpoints and samples, not while it is stopped. NaN: not known.
+    threads : list of int
+        Numbers of threads that it was computed with.
+    """
 
     name: str
     nets: nn.ModuleDict
@@ -85,6 +93,8 @@ class Stage:
     average: list[Tensor]
     step: int = 0
     seconds: float = 0.0
+    wall: float = 0.0
+    threads: list[int] = field(default_factory=list)
     losses: list[float] = field(default_factory=list)
 
     def save(self, folder: Path) -> None:
@@ -95,6 +105,8 @@ class Stage:
             "average": self.average,
             "step": self.step,
             "seconds": self.seconds,
+            "wall": self.wall,
+            "threads": self.threads,
             "losses": self.losses[-200:],
         }
         path = folder / f"{self.name}.pt"
@@ -123,6 +135,7 @@ class Stage:
                 f"{path} is no checkpoint of this training ({type(error).__name__}): move it away to begin anew"
             ) from error
         self.step, self.seconds, self.losses = state["step"], state["seconds"], state["losses"]
+        self.wall, self.threads = state.get("wall", math.nan), state.get("threads", [])
 
     def averaged(self) -> nn.ModuleDict:
         """Put the moving average into the networks and return them."""
@@ -152,7 +165,7 @@ def run(
     look: Callable[[Stage], None] | None = None,
 ) -> bool:
     """Go on with a stage to its end; False if `stop` said so before. A checkpoint is written every `every` seconds."""
-    kept = time.monotonic()
+    kept = seen = time.monotonic()
     stage.nets.train()
     while stage.step < steps:
         began = time.process_time()
@@ -170,6 +183,9 @@ def run(
         stage.seconds += time.process_time() - began
         if stage.step % _LOOK == 0 or stage.step == steps:
             stage.losses.append(float(loss.detach()))
+            before, seen = seen, time.monotonic()
+            stage.wall += seen - before
+            stage.threads = sorted({*stage.threads, torch.get_num_threads()})
             progress(stage.name, stage.step, steps, float(np.mean(stage.losses[-20:])))
             stopped = stop()
             if stopped or time.monotonic() - kept > every or stage.step == steps:

@@ -19,7 +19,11 @@ DECLARED = channels((4, 2, 2), SIZE, 8)
 
 
 def sheet_block() -> FrameBlock:
-    """A sheet of six surgeries whose pictures are all different: tick t is of brightness 10 t."""
+    """A sheet of six surgeries whose pictures are all different: tick t is of brightness 10 t.
+
+    Invented, so that a picture tells which row it is; over what a mind drew the keyboard is heard in
+    ``tests/pieces/test_library_alien.py``.
+    """
     ticks = SURGERIES + 1
     arrays = {c.name: np.zeros((ticks, *c.shape), c.dtype) for c in DECLARED}
     arrays["picture"][:] = (10 * np.arange(ticks))[:, None, None, None]

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import tracemalloc
+from itertools import pairwise
+
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from pieces.minds.coast import CoastError, Radii, area, extent, radii, survey
+from pieces.minds import coast
+from pieces.minds.coast import Coast, CoastError, Radii, area, extent, radii, survey
 
 TURN = 2 * np.pi
 #: Directions of the synthetic rays.
@@ -40,6 +44,7 @@ def both(*fields):
     cells=st.integers(6, 12),
 )
 def test_a_round_island_is_charted_where_it_lies(radius, x, y, squeeze, cells):
+    assume(radius / squeeze > np.sqrt(2) / cells)  # the first squares may miss what is smaller than they are
     chart = survey(disc((x, y), radius, squeeze), 1.0, cells=cells, depth=3)
     ring = chart.around((x, y))
     assert ring is not None
@@ -135,6 +140,48 @@ def test_distance_from_a_round_shore(x, y):
     assert found == pytest.approx(0.6 - np.hypot(x, y), abs=0.015)
 
 
+def plain(points, shores):
+    """Distances from the nearest stretch of any shore, pair by pair."""
+    found = []
+    for x, y in points:
+        near = np.inf
+        for (x0, y0), (x1, y1) in ((a, b) for shore in shores for a, b in pairwise(shore)):
+            along, length = ((x - x0) * (x1 - x0) + (y - y0) * (y1 - y0)), (x1 - x0) ** 2 + (y1 - y0) ** 2
+            share = min(max(along / length, 0), 1) if length else 0
+            near = min(near, np.hypot(x - x0 - share * (x1 - x0), y - y0 - share * (y1 - y0)))
+        found.append(near)
+    return np.array(found)
+
+
+@settings(max_examples=40)
+@given(st.integers(0, 2**31), st.integers(2, 7), st.integers(1, 9), st.integers(1, 12))
+def test_distances_are_those_of_the_plain_formula_however_many_at_once(seed, side, count, pairs):
+    rng = np.random.default_rng(seed)
+    chart = Coast(2.0, rng.random((side, side)), np.ones((side, side), dtype=bool))
+    points = rng.uniform(-2.5, 2.5, (count, 2))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(coast, "PAIRS", pairs)
+        found = chart.distance(points)
+    expected = plain(points, chart.shores) if chart.shores else 4 * np.sqrt(2)
+    np.testing.assert_allclose(np.abs(found), np.minimum(expected, 4 * np.sqrt(2)), atol=1e-12)
+    np.testing.assert_array_equal(found > 0, chart.score(points) > 0.5)
+
+
+def test_distances_from_a_long_coast_take_little_memory():
+    axis = np.linspace(-1, 1, 301)
+    chart = Coast(
+        1.0, disc(radius=0.7)(np.stack(np.meshgrid(axis, axis), -1).reshape(-1, 2)).reshape(301, 301), axis > 9
+    )
+    points = np.random.default_rng(0).uniform(-1, 1, (20_000, 2))
+    assert len(points) * len(chart.shores[0]) > 10**7, "all pairs at once would be 160 MB and more"
+    tracemalloc.start()
+    found = chart.distance(points)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 50e6
+    np.testing.assert_allclose(found, 0.7 - np.hypot(*points.T), atol=1e-3)
+
+
 def test_what_is_no_number_is_sea():
     chart = survey(lambda p: np.where(p[:, 0] > 0.1, np.nan, disc(radius=0.6)(p)), 1.0)
     assert np.isfinite(chart.scores).all()
@@ -180,9 +227,13 @@ def test_a_point_at_sea_has_no_extent_and_a_continent_no_end():
     land = radii(lambda which, distance: np.ones(len(which)), 6, 2.0)
     assert land.endless.all()
     np.testing.assert_array_equal(land.middle, 2.0)
+    assert (extent(sea).bound, extent(sea).radius) == ("no island", 0.0)
+    assert np.isnan([extent(sea).low, extent(sea).high]).all(), "no interval of what is not there"
+    assert (extent(land).bound, extent(land).radius, extent(land).low) == ("at least", 2.0, 2.0)
+    assert extent(land).high == np.inf
     assert extent(land).endless == 1.0
     broken = radii(lambda which, distance: np.full(len(which), np.nan), 6, 2.0)
-    assert not broken.middle.any()
+    assert extent(broken).bound == "no island"
 
 
 def test_the_first_shore_counts_and_not_an_island_behind_it():
@@ -204,19 +255,49 @@ def test_bisection_asks_little():
     assert asked <= 1 + 10 * (3 + 4), "three strides, then a quarter norm halved four times"
 
 
-@pytest.mark.parametrize("directions", [12, 24])
-def test_the_interval_covers_the_true_median_as_often_as_it_says(directions):
+def censored(values, furthest=np.inf):
+    """Radii that are known exactly, up to the furthest distance."""
+    seen = np.minimum(values, furthest)
+    return Radii(seen, seen, np.asarray(values) >= furthest)
+
+
+@pytest.mark.parametrize(("directions", "furthest"), [(12, np.inf), (24, np.inf), (24, 1.25)])
+def test_the_interval_covers_the_true_median_as_often_as_it_says(directions, furthest):
     rng = np.random.default_rng(3)
     trials = 200
     hits = narrow = 0
     for trial in range(trials):
         drawn = rng.lognormal(0.0, 0.4, directions)
-        found = extent(Radii(drawn, drawn, np.zeros(directions, dtype=bool)), resamples=400, seed=trial)
+        found = extent(censored(drawn, furthest), resamples=400, seed=trial)
         assert found.low <= found.radius <= found.high
         hits += found.low <= 1.0 <= found.high
         narrow += found.low <= 1.35 <= found.high
     assert 0.89 <= hits / trials <= 0.985
-    assert narrow < 0.6 * trials, "the measure can fail"
+    if furthest == np.inf:
+        assert narrow < 0.6 * trials, "the measure can fail"
+
+
+def test_a_median_beyond_the_furthest_distance_is_never_said_to_be_measured():
+    rng = np.random.default_rng(4)
+    found = [extent(censored(rng.lognormal(0.0, 0.4, 16), 0.6), resamples=400, seed=trial) for trial in range(100)]
+    assert {e.bound for e in found} == {"at least"}
+    assert all(e.radius == 0.6 < e.high == np.inf for e in found)
+    assert all(e.low <= 0.6 for e in found)
+
+
+@settings(max_examples=60)
+@given(st.lists(st.floats(0.1, 3.0), min_size=1, max_size=20), st.floats(0.2, 2.5), st.floats(0.0, 0.05))
+def test_what_was_not_seen_is_not_told(true, furthest, bracket):
+    """Of radii cut off at some distance, all that is said holds of the whole ones."""
+    true = np.array(true)
+    endless = true >= furthest
+    seen = np.where(endless, furthest, true)
+    found = extent(Radii(seen - bracket * ~endless, seen + bracket * ~endless, endless), resamples=200)
+    whole = np.median(true)
+    assert found.low <= found.radius <= found.high
+    assert found.bound == ("at least" if endless.mean() >= 0.5 else "measured")
+    assert found.radius <= whole + 1e-9 if found.bound == "at least" else found.radius == pytest.approx(whole)
+    assert found.high == np.inf or found.bound == "measured"
 
 
 def test_the_median_does_not_ask_how_far_endless_directions_are():
@@ -224,13 +305,22 @@ def test_the_median_does_not_ask_how_far_endless_directions_are():
     further = np.where(values == 2.0, 5.0, values)
     near, far = (extent(Radii(v, v, v >= 2)) for v in (values, further))
     assert near.radius == far.radius == 0.5
+    assert near.bound == far.bound == "measured"
     assert near.endless == pytest.approx(2 / 7)
+    assert near.high == far.high == np.inf, "two of seven are often most of a resample"
 
 
-def test_equal_radii_have_an_interval_of_no_width():
+def test_equal_radii_have_an_interval_as_wide_as_their_brackets():
     same = np.full(8, 0.7)
-    found = extent(Radii(same, same, np.zeros(8, dtype=bool)))
-    assert (found.low, found.radius, found.high) == (0.7, 0.7, 0.7)
+    found = extent(Radii(same - 0.05, same + 0.01, np.zeros(8, dtype=bool)))
+    assert (found.low, found.radius, found.high) == pytest.approx((0.65, 0.68, 0.71))
+
+
+def test_five_directions_say_nothing_with_such_confidence():
+    few, enough = (extent(censored(np.linspace(0.4, 0.5, n))) for n in (5, 6))
+    assert (few.radius, few.low, few.high) == (pytest.approx(0.45), 0.0, np.inf)
+    assert 0.4 <= enough.low < enough.high <= 0.5
+    assert extent(censored(np.linspace(0.4, 0.5, 5)), confidence=0.9).high <= 0.5, "with less, they do"
 
 
 @pytest.mark.parametrize("wrong", [{"count": 0}, {"furthest": 0.0}, {"strides": 0}, {"tolerance": 0.0}])

@@ -98,6 +98,17 @@ def test_larger_pictures_are_seen_alike(eye: Eye, drawings: Album) -> None:
     assert others.mean() < 0.8, "the measure can fail"
 
 
+def test_of_a_wide_picture_the_middle_is_seen(eye: Eye, drawings: Album) -> None:
+    """As CLIPs are trained, and not squeezed."""
+    whole = drawings.pictures[:8]
+    wide = np.pad(whole, ((0, 0), (0, 0), (32, 32), (0, 0)), constant_values=90)
+    tall = np.pad(whole, ((0, 0), (7, 8), (0, 0), (0, 0)), constant_values=90)
+    for padded in (wide, tall):
+        np.testing.assert_allclose(eye.embed(padded), eye.embed(whole), atol=1e-5)
+    beside = np.roll(wide, 32, axis=2)
+    assert np.abs(eye.embed(beside) - eye.embed(whole)).max() > 0.05, "the measure can fail"
+
+
 def test_a_mind_without_clip_says_what_to_do(tiny_sd1: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
@@ -106,5 +117,5 @@ def test_a_mind_without_clip_says_what_to_do(tiny_sd1: Path, tmp_path: Path, mon
         with pytest.raises(MindError) as refused:
             open_eye(mind, clip)
         line = str(refused.value)
-        assert "Give a folder" in line
+        assert "ive a folder" in line or "give FOLDER" in line
         assert "\n" not in line

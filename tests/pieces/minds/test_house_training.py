@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import math
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -64,8 +66,10 @@ def one_thread():
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory) -> Training:
     """A training that nobody stopped."""
+    began = time.monotonic()
     training = Training(tmp_path_factory.mktemp("whole"), SMALL, "cpu", lambda *told: None)
     assert training.go()
+    training.took = time.monotonic() - began
     return training
 
 
@@ -93,6 +97,39 @@ def test_killed_and_resumed_it_ends_with_the_same_weights(trained, tmp_path):
     assert ("unet", 40) in told
     assert told[-1] == ("eye", 20)
     assert weights(again) == weights(trained)
+
+
+def test_the_facts_are_those_of_the_training_and_not_of_who_looks(trained, tmp_path):
+    """Time by the clock is no less than that of one thread, nor more than there was; threads are those that trained."""
+    for stage in trained.stages.values():
+        assert 0.9 * stage.seconds <= stage.wall
+    assert 0.1 * trained.took < sum(s.wall for s in trained.stages.values()) <= trained.took
+    shutil.copytree(trained.folder, tmp_path, dirs_exist_ok=True)
+    again = Training(tmp_path, SMALL, "cpu", lambda *told: None)
+    assert again.go()
+    torch.set_num_threads(2)
+    assert again.facts() == trained.facts()
+    torch.set_num_threads(1)
+    assert again.facts()["threads"] == [1]
+    assert "gpu" not in again.facts()
+    state = torch.load(tmp_path / "eye.pt", weights_only=True)
+    torch.save({**state, "threads": [4]}, tmp_path / "eye.pt")
+    longer = Training(tmp_path, replace(SMALL, eye_steps=40), "cpu", lambda *told: None)
+    assert longer.go()
+    assert longer.facts()["threads"] == [1, 4]
+    assert longer.stages["eye"].wall > again.stages["eye"].wall
+
+
+def test_what_a_checkpoint_does_not_say_is_not_made_up(trained, tmp_path):
+    shutil.copytree(trained.folder, tmp_path, dirs_exist_ok=True)
+    for path in tmp_path.glob("*.pt"):
+        state = torch.load(path, weights_only=True)
+        torch.save({key: value for key, value in state.items() if key not in ("wall", "threads")}, path)
+    old = Training(tmp_path, SMALL, "cpu", lambda *told: None)
+    assert old.go()
+    assert set(old.facts()["wall_seconds"].values()) == {None}
+    assert old.facts()["threads"] is None
+    assert old.facts()["cpu_seconds"] == trained.facts()["cpu_seconds"]
 
 
 def test_a_wish_to_stop_is_granted_at_a_checkpoint(trained, tmp_path):

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 
+from pieces.minds.house import judge as module
 from pieces.minds.house.drawings import OBJECTS, THINGS, draw, imagine
-from pieces.minds.house.examine import JUDGE
+from pieces.minds.house.examine import JUDGE, card, examined
 from pieces.minds.house.figures import WEARERS
-from pieces.minds.house.judge import Gate, gate, judged, load_judge, save_judge, train_judge, trusted
+from pieces.minds.house.judge import Gate, Trust, gate, judged, load_judge, save_judge, train_judge, trusted
 from pieces.minds.house.networks import Scorer
 from pieces.minds.house.train import gate_prompts
+from pieces.minds.house.training import Recipe
+from pieces.minds.mind import HOUSE, Mind
+from pieces.minds.surgery import Operation, operated
 
 ASKED = gate_prompts(160, 31)
 
@@ -25,13 +30,29 @@ def scorer() -> Scorer:
 
 def test_it_knows_drawings_that_it_has_not_seen_and_noise_from_them(scorer):
     trust = trusted(scorer, 500)
-    assert min(trust.objects, trust.accessories, trust.nothing) >= 0.95
+    assert min(trust.objects, trust.hats, trust.accessories, trust.nothing) >= 0.95
+    assert trust.false_hats <= 0.05
 
 
 def test_one_that_has_learned_nothing_is_not_trusted():
     torch.manual_seed(3)
     trust = trusted(Scorer(len(OBJECTS), len(THINGS)).eval(), 300)
     assert trust.objects < 0.4
+
+
+@pytest.mark.parametrize("always", [True, False])
+def test_one_that_sees_hats_everywhere_or_nowhere_is_found_out(scorer, always):
+    """Of accessories it says most rightly either way: hats are told by what is missed, and what is made up."""
+
+    def partial(x):
+        said, dressed = scorer(x)
+        dressed[:, THINGS.index("party hat")] = 9.0 if always else -9.0
+        return said, dressed
+
+    trust = trusted(partial, 300)
+    assert (trust.hats, trust.false_hats) == ((1, 1) if always else (0, 0))
+    assert trust.accessories > 0.7
+    assert trust.objects > 0.95
 
 
 @pytest.mark.parametrize("thing", OBJECTS)
@@ -108,3 +129,53 @@ def test_it_is_trained_from_drawings_and_kept_as_it_is(tmp_path):
     pictures = np.stack([draw(imagine(np.random.default_rng(i)), np.random.default_rng(i)) for i in range(64)])
     again = judged(load_judge(tmp_path / "judge.safetensors"), pictures)
     assert np.allclose(again.worn, judged(scorer, pictures).worn, atol=0.02)
+
+
+# --- the examination and its card
+
+
+def test_the_mind_that_is_shipped_draws_what_it_is_asked_for_and_a_wounded_one_does_not(house: Mind):
+    assert examined(house, 10).objects >= 0.9
+    with operated(house, Operation("knockout", ("unet.conv_out",))):
+        assert examined(house, 10).objects <= 0.2
+
+
+def table(text: str, what: str) -> dict[str, str]:
+    """The row of a card that begins with a word, by its table's head."""
+    lines = text.splitlines()
+    row = next(i for i, line in enumerate(lines) if line.startswith(f"| {what}"))
+    head = next(line for line in reversed(lines[:row]) if line.startswith("| what"))
+    cells = ([c.strip() for c in line.strip("|").split("|")] for line in (head, lines[row]))
+    return dict(zip(*cells, strict=True))
+
+
+def test_a_card_says_what_was_found_in_which_precision():
+    gates = {"float32": Gate(0.99, 0.9, 0.8, (300, 90, 100)), "bfloat16": Gate(0.5, 0.4, 0.3, (300, 90, 100))}
+    trust = Trust(objects=0.91, hats=0.92, false_hats=0.03, accessories=0.94, nothing=0.95)
+    facts = {"wall_seconds": {"vae": None}, "threads": [2]}
+    text = card(facts, gates, trust, 12.34)
+    assert table(text, "the object") == {
+        "what": "the object that was asked for, of 300",
+        "float32": "99.0%",
+        "bfloat16": "50.0%",
+        "goal": "90%",
+    }
+    assert [table(text, "a party hat when")[p] for p in gates] == ["90.0%", "40.0%"]
+    assert [table(text, "none when")[p] for p in gates] == ["80.0%", "30.0%"]
+    shares = [table(text, w)["share"] for w in ("objects", "party hats seen |", "party hats seen on", "acc", "noise")]
+    assert shares == ["91.0%", "92.0%", "3.0%", "94.0%", "95.0%"]
+    assert json.loads(text.split("```json")[1].split("```")[0]) == facts
+    assert "12.3 MB" in text
+    assert f"seed {module.SEED}, {module.DRAWINGS} drawings" in text
+    assert "bfloat16" not in card(facts, {"float32": gates["float32"]}, trust, 1.0)
+
+
+def test_the_card_that_is_shipped_holds_the_gate_in_both_precisions():
+    text = (HOUSE / "README.md").read_text()
+    for what in ("the object", "a party hat when", "none when"):
+        row = table(text, what)
+        assert min(float(row[p].rstrip("%")) for p in ("float32", "bfloat16")) >= 90
+    facts = json.loads(text.split("```json")[1].split("```")[0])
+    assert facts["recipe"] == Recipe().__dict__
+    assert set(facts["cpu_seconds"]) == set(facts["wall_seconds"]) == {"vae", "clip", "unet", "eye"}
+    assert all(facts["wall_seconds"][stage] >= seconds for stage, seconds in facts["cpu_seconds"].items())

@@ -21,6 +21,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pieces.minds import places
+from pieces.minds.concepts import open_eye
 from pieces.minds.mind import (
     HOUSE,
     Mind,
@@ -395,9 +396,9 @@ def test_a_pickle_under_another_name_is_not_read(tiny_sd1: Path, tmp_path: Path,
 
 
 def asked(tmp_path: Path, code: str, **environment: str) -> str:
-    """The line that a process says which asks the hub for a mind; it has 30 s."""
+    """The line that a process says which asks the hub for a mind, or a CLIP; it has 30 s."""
     program = (
-        "from pieces.minds import places, mind\n"
+        "from pieces.minds import concepts, places, mind\n"
         f"try: {code}\nexcept mind.MindError as error: print(error)\nelse: raise SystemExit('nothing went wrong')"
     )
     env = {**os.environ, "HF_HOME": str(tmp_path), "HF_HUB_OFFLINE": "0", **environment}
@@ -415,6 +416,14 @@ def asked(tmp_path: Path, code: str, **environment: str) -> str:
 def test_a_hub_that_is_switched_off(tmp_path: Path) -> None:
     line = asked(tmp_path, "mind.open_mind('owner/model')", HF_HUB_OFFLINE="1")
     assert "HF_HUB_OFFLINE" in line
+
+
+@pytest.mark.parametrize("clip", ["owner/model", None])
+def test_a_clip_that_is_not_there(house: Mind, tmp_path: Path, clip: str | None) -> None:
+    """Said at once, and not after many attempts."""
+    code = f"concepts.DEFAULT = 'owner/model'; concepts.open_eye(mind.Mind('x', None, places.Path('x')), {clip!r})"
+    assert "the CLIP that scores concepts" in asked(tmp_path, code, HF_HUB_OFFLINE="1")
+    assert "owner/model of the hub" in said_of(lambda: open_eye(house, "nonsense"))
 
 
 def test_a_hub_out_of_reach(tmp_path: Path) -> None:
