@@ -1,7 +1,10 @@
-"""Make the README's pictures and sounds: moments of pieces, and a sheet. Run: python docs/gallery.py [PIECE ...]"""
+"""Make the README's pictures and sounds: moments of pieces, sheet, map. Run: python docs/gallery.py [PIECE|coast ...]"""
 
 from __future__ import annotations
 
+import os
+import shlex
+import subprocess
 import sys
 import tempfile
 from pathlib import Path
@@ -48,10 +51,22 @@ def moment(archive: Archive, name: str) -> np.ndarray:
     return picture
 
 
+def coast(folder: Path) -> None:
+    """The map of an island, as the command draws it."""
+    words = "mind coast --right 'a dog' --above 'a house' --surgery up --cells 8 --depth 1 --directions 12 --steps 10"
+    environment = {**os.environ, "DESCANT_HOME": str(folder)}
+    command = [Path(sys.executable).with_name("descant"), *shlex.split(words), "--quiet", "--out", str(folder)]
+    subprocess.run(command, check=True, env=environment)
+    (drawn,) = folder.glob("coast-*.png")
+    Image.open(drawn).convert("P", palette=Image.Palette.ADAPTIVE).save(DOCS / "gallery" / "coast.png", optimize=True)
+
+
 def main() -> None:
-    names = sys.argv[1:] or [*MOMENTS]
+    names = sys.argv[1:] or [*MOMENTS, "coast"]
     with tempfile.TemporaryDirectory() as folder, Archive.open(Path(folder) / "archive.db") as archive:
-        shown = {name: moment(archive, name) for name in names}
+        shown = {name: moment(archive, name) for name in names if name != "coast"}
+        if "coast" in names:
+            coast(Path(folder))
         if set(FOUR) <= set(shown):
             rows = [np.hstack([shown[n] for n in FOUR[:2]]), np.hstack([shown[n] for n in FOUR[2:]])]
             Image.fromarray(np.vstack(rows)).save(DOCS / "four-pieces.png", optimize=True)
