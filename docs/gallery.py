@@ -1,4 +1,4 @@
-"""Make the README's pictures and sounds: moments of pieces, sheet, map. Run: python docs/gallery.py [PIECE|coast ...]"""
+"""Make the README's pictures and sounds: moments, a sheet, a map. Run: python docs/gallery.py [PIECE|coast ...]"""
 
 from __future__ import annotations
 
