@@ -52,8 +52,8 @@ def moment(archive: Archive, name: str) -> np.ndarray:
 
 
 def coast(folder: Path) -> None:
-    """The map of an island, as the command draws it."""
-    words = "mind coast --right 'a dog' --above 'a house' --surgery up --cells 8 --depth 1 --directions 12 --steps 10"
+    """The map of an island, by the README's own words."""
+    words = "mind coast house --right 'a dog' --above 'a house' --surgery up"
     environment = {**os.environ, "DESCANT_HOME": str(folder)}
     command = [Path(sys.executable).with_name("descant"), *shlex.split(words), "--quiet", "--out", str(folder)]
     subprocess.run(command, check=True, env=environment)

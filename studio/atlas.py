@@ -17,6 +17,7 @@ from pieces.minds.identity import identity
 from pieces.minds.mind import Mind, Settings, open_mind, shape_of
 from pieces.minds.space import Floats, Plane, Space, grid, line, zooms
 from pieces.minds.surveying import Pictures, Surveyor
+from studio.config import versions
 from studio.rendering import Progress, silent
 from studio.sweep import Sweep, sweep_of
 
@@ -213,7 +214,7 @@ class Atlas:
 
     def sweep(self, about: Mapping[str, Any]) -> Sweep:
         """The sweep of one question, which follows from mind, prompt, settings and what was asked."""
-        whole = {**asdict(self.asked), "prompt": self.prompt, **self._identity, **about}
+        whole = {**asdict(self.asked), "prompt": self.prompt, **self._identity, **versions(), **about}
         self._sweeps.append(sweep_of(self._folder, "space", whole))
         return self._sweeps[-1]
 

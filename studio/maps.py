@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import cycle
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -173,17 +173,18 @@ def draw_plane(
     _figure(path, size, f"A plane through {next(iter(places))!r}", subtitle, fill)
 
 
-def _mosaic(pictures: NDArray[np.uint8], colours: Iterable[Colour]) -> NDArray[np.uint8]:
-    """Pictures ``[n * n, h, w, 3]`` as one, each in a frame."""
-    frame = max(2, pictures.shape[1] // 24)
-    framed = []
-    for picture, colour in zip(pictures, colours, strict=True):
-        ground = np.empty([s + 2 * frame for s in picture.shape[:2]] + [3], np.uint8)
-        ground[:] = colour
-        ground[frame:-frame, frame:-frame] = picture
-        framed.append(ground)
-    side = round(len(framed) ** 0.5)
-    return np.vstack([np.hstack(framed[row * side : (row + 1) * side]) for row in range(side)])
+def _mosaic(pictures: NDArray[np.uint8], colours: Sequence[Colour]) -> NDArray[np.uint8]:
+    """Pictures ``[n * n, h, w, 3]`` as one, each in a frame, in the middle of a square."""
+    count, (height, width) = round(len(pictures) ** 0.5), pictures.shape[1:3]
+    longest = max(height, width)
+    frame = max(2, longest // 24)
+    side = longest + 2 * frame
+    top, left = (side - height) // 2, (side - width) // 2
+    squares = np.full((count * count, side, side, 3), GROUND, np.uint8)
+    framed = squares[:, top - frame : top + height + frame, left - frame : left + width + frame]
+    framed[:] = np.array(colours, np.uint8)[:, None, None]
+    framed[:, frame:-frame, frame:-frame] = pictures
+    return squares.reshape(count, count, side, side, 3).swapaxes(1, 2).reshape(count * side, count * side, 3)
 
 
 def _named(axes: Axes, places: Mapping[str, tuple[float, float]], reach: float) -> None:
@@ -299,7 +300,6 @@ def _views(axes: Axes, views: Panel) -> None:
     for (x, y), picture in zip(points, views.pictures[:, 0], strict=True):
         place = (x - right, x + right, y - up, y + up)
         axes.imshow(picture, extent=place, interpolation="bicubic", alpha=0.9, zorder=1)
-    axes.set(xlim=axes.get_xlim(), ylim=axes.get_ylim())
 
 
 def _directions(axes: Axes, shores: Sequence[Shore], colours: Sequence[Colour]) -> None:

@@ -170,7 +170,7 @@ def _drawn(parts: dict[str, dict[str, dict[str, int]]]) -> list[str]:
 
 def _lost(ranges: Ranges) -> list[str]:
     told = (f"{kind} {f'{damage:g}' if damage < TRIED[kind] else 'never'}" for kind, damage in ranges.lost.items())
-    return [ranges.part, ranges.precision, ", ".join(told), ranges.prompt]
+    return [ranges.part, ranges.precision, f"by CLIP {ranges.eye[:8]}", ", ".join(told), ranges.prompt]
 
 
 def _times(sides: tuple[int, ...]) -> str:

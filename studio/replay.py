@@ -37,7 +37,8 @@ class Drift:
         if self.what.endswith("length"):
             return f"{self.what}: ends at tick {self.first} in one of them, {self.largest:g} ticks before the other"
         unit = "sample" if self.what == "mix" else "tick"
-        return f"{self.what}: differs from {unit} {self.first} on, by {self.largest:.3g} at most"
+        amount = "" if np.isnan(self.largest) else f", by {self.largest:.3g} at most"
+        return f"{self.what}: differs from {unit} {self.first} on{amount}"
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,9 +16,10 @@ from pieces.errors import DescantError
 from pieces.minds.alien import PROMPT, VISIBLE, Alien
 from pieces.minds.concepts import concepts_of
 from pieces.minds.mind import PARTS
-from pieces.minds.ranges import TRIED, keep, known, measure
+from pieces.minds.ranges import TRIED, Ranges, keep, known, measure, scan, scorer, scores
 from pieces.piece import find_piece
 from pieces.signals import FrameBlock
+from studio.config import versions
 from studio.pictures.canvas import BREAK, GOAL, GROUND, INK, LEARNED, Colour, dim
 from studio.rendering import Progress, silent
 from studio.sweep import Sweep, sweep_of
@@ -33,13 +35,15 @@ _GAP, _HEAD = 6, 64
 
 def planned(
     inputs: Mapping[str, str], controls: Mapping[str, Any], seed: int, ranges: Path, progress: Progress = silent
-) -> Plan:
+) -> tuple[Plan, list[str]]:
     """The plan of a sheet: the piece `alien` with inputs and controls; grades end where this mind's concept is lost.
+
+    Returns the plan, and what a user should know of how that was measured (a line each).
 
     Parameters
     ----------
     ranges : Path
-        Folder for the ranges of minds whose own cannot be written.
+        Folder for the ranges of minds whose own cannot be written, and for scores of what is being measured.
 
     Raises
     ------
@@ -54,10 +58,10 @@ def planned(
     piece = piece.with_values({f"parts.{part}.controls": given, f"parts.{part}.inputs": dict(inputs)})
     found = plan("alien", piece, base)
     source = _source(found, seed)
-    if source.surgery in TRIED and not controls.get("most") and _is_whole(given, inputs):
-        end = _most(source, str(given.get("part", "unet")), ranges, progress)
-        found = plan("alien", piece.with_controls({"most": end}), base)
-    return found
+    if not (source.surgery in TRIED and not controls.get("most") and _is_whole(given, inputs)):
+        return found, []
+    end = _most(source, str(given.get("part", "unet")), ranges, progress)
+    return plan("alien", piece.with_controls({"most": end}), base), source.bench.mind.news()
 
 
 def _source(plan: Plan, seed: int) -> Alien:
@@ -76,12 +80,28 @@ def _is_whole(controls: Mapping[str, Any], inputs: Mapping[str, str]) -> bool:
 def _most(source: Alien, part: str, elsewhere: Path, progress: Progress) -> float:
     """The damage of a part at which a mind has lost its concept, measured where nobody knows it yet."""
     progress("mind", 0, 0)
-    mind = source.bench.mind
-    found = known(mind, elsewhere, part)
-    if found is None:
-        found = measure(mind, source.bench.eye, lambda done, of: progress("ranges", done, of), part=part)
-        keep(found, mind, elsewhere)
-    return found.most(source.surgery)
+    bench, surgery = source.bench, source.surgery
+    found = known(bench.mind, bench.eye, elsewhere, part)
+    if found is None or surgery not in found.lost:
+        sweep = sweep_of(elsewhere, "scores", {**scan(surgery, part), **bench.identity, **versions()})
+        found = _measured(source, part, sweep, progress)
+        keep(found, bench.mind, elsewhere)
+        sweep.clear()
+    return found.most(surgery)
+
+
+def _measured(source: Alien, part: str, sweep: Sweep, progress: Progress) -> Ranges:
+    """What a part bears, each score a batch of a sweep: those that an earlier run kept are not drawn again."""
+    given = (source.bench.mind, source.bench.eye, source.surgery, part)
+    draw, asked = scorer(*given), list[float]()
+    batches: Any = sweep.each(scores(), lambda k: {"score": np.array(draw(asked[k]))}, progress, "ranges")
+    with closing(batches):
+
+        def score(damage: float) -> float:
+            asked.append(damage)
+            return float(next(batches)[1]["score"])
+
+        return measure(*given, score)
 
 
 def drawn(plan: Plan, seed: int, folder: Path, progress: Progress = silent) -> tuple[Sweep, list[str]]:
@@ -97,7 +117,7 @@ def drawn(plan: Plan, seed: int, folder: Path, progress: Progress = silent) -> t
     """
     source = _source(plan, seed)
     progress("mind", 0, 0)
-    sweep = sweep_of(folder, "sheet", {"sheet": source.sheet, **source.bench.identity})
+    sweep = sweep_of(folder, "sheet", {"sheet": source.sheet, **source.bench.identity, **versions()})
     for k, arrays in sweep.each(source.batches, source.batch, progress, "draw"):
         source.remember(k, arrays)
     return sweep, list(source.bench.mind.said)

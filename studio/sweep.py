@@ -11,7 +11,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -73,7 +73,7 @@ class Sweep:
 
     def each(
         self, count: int, work: Callable[[int], Arrays], progress: Progress = silent, stage: str = "sweep"
-    ) -> Iterator[tuple[int, dict[str, NDArray[Any]]]]:
+    ) -> Generator[tuple[int, dict[str, NDArray[Any]]], None, None]:
         """Batches 0 to `count` - 1 in order, each with its number: from its file where it is kept, else made and kept.
 
         Parameters

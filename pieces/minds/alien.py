@@ -126,13 +126,13 @@ class Alien(Source):
         ),
     )
     emits: ClassVar[Mapping[str, str]] = {
-        "mind": "Which mind it is (data: weights, eye, device, precision, torch, diffusers).",
+        "mind": "Which mind it is (data: weights, settings, eye, device, precision).",
         "surgery": "A surgery (data: name of the first module or of the grade, kind, count of modules).",
         "unmoved": "It has no visible effect.",
         "changed": "Another concept scores highest (data: to).",
         "lost": "Nothing scores highest: there is noise, or an empty picture.",
         "nothing": "What the mind draws is no number.",
-        "notice": "What one should know of the prompt: words that the house mind has never seen (data: line).",
+        "notice": "What one should know: of unknown words in the prompt, of memory that ran out (data: line).",
     }
     inputs: ClassVar[Mapping[str, Input]] = {
         "prompt": Input("text", f"what is drawn; default: {PROMPT}"),
@@ -208,7 +208,9 @@ class Alien(Source):
             parts.append({name: array[rows] for name, array in self._rows(k).items()})
         self._tick = end
         arrays = {c.name: _joined(c, [p[c.name] for p in parts]) for c in self.channels}
-        return FrameBlock(first, arrays, tuple(e for t in range(first, end) for e in self._told(t, arrays, first)))
+        told = [e for t in range(first, end) for e in self._told(t, arrays, first)]
+        news = [Event(first, "notice", {"line": line}) for line in self.bench.mind.news()] if end > first else []
+        return FrameBlock(first, arrays, (*news, *told))
 
     @property
     def batches(self) -> int:

@@ -151,7 +151,7 @@ def _drawn(
         meaning = _joined([readings[stages[k][0]] for k in chosen])
         return mind.draw(meaning, noise.expand(len(chosen), -1, -1, -1), replace(settings, steps=steps))
 
-    size = tuple(noise.shape[1:])
+    size = (*noise.shape[1:], settings.guidance > 1)
     to_draw = Room(mind, ("draw", size), lambda: draw([0], 1), batch)
     to_decode = Room(mind, ("decode", size), lambda: mind.decode(noise), batch)
     for drawn, latents in _together(mind, [drawing for _, drawing in stages], to_draw, draw):

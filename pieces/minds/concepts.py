@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,16 +17,17 @@ from numpy.typing import NDArray
 
 from pieces.minds.house.drawings import dressings
 from pieces.minds.mind import Mind, MindError
-from pieces.minds.places import HUB_NAME, from_hub, one_line
+from pieces.minds.places import HUB_NAME, from_hub, hush, one_line
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 #: The CLIP of minds that bring none (Radford et al. 2021); its hub folder has safetensors.
 DEFAULT = "openai/clip-vit-large-patch14"
-#: What the house mind's CLIP was told about noise and flat or scrambled pictures; other CLIPs know such words.
-HOUSE_NOTHING, NOTHING = "", "noise, nothing, a blank picture"
-#: A file beside a CLIP's weights that says otherwise: ``{"nothing": "..."}``.
+#: Words that CLIPs know for a picture of nothing.
+NOTHING = "noise, nothing, a blank picture"
+#: A file beside a CLIP's weights that says what is not as usual: ``nothing``, its caption for a picture of nothing;
+#: ``mean`` and ``deviation`` of its pictures; ``house``: true of the house mind's, whose captions tell what is worn.
 SETTINGS = "eye.json"
 #: What a picture may show, whatever the mind, where nothing else is said; "nothing" comes on top.
 CONCEPTS = ("a cat", "a dog", "a bird", "a fish", "a person", "a plane", "a house", "a tree")
@@ -179,17 +180,12 @@ def open_eye(mind: Mind, clip: str | None = None) -> Eye:
         If it cannot be opened; the line says how to get one.
     """
     own = mind.folder / "clip"
-    place = clip or (str(own) if own.is_dir() else DEFAULT)
-    folder = _found(place)
-    is_own = own.is_dir() and folder.resolve() == own.resolve()
-    told = folder / SETTINGS
-    settings: dict[str, Any] = json.loads(told.read_text()) if told.is_file() else {}
-    model, tokenizer = _loaded(folder, mind, is_own)
-    mean, deviation = _statistics(folder, is_own)
-    nothing = str(settings.get("nothing", HOUSE_NOTHING if is_own else NOTHING))
-    if is_own and nothing == HOUSE_NOTHING:  # trained on the house's drawings
-        return Eye(model, tokenizer, mean, deviation, nothing, dressings)
-    return Eye(model, tokenizer, mean, deviation, nothing)
+    folder = _found(clip or (str(own) if own.is_dir() else DEFAULT))
+    settings = _settings(folder)
+    eye = Eye(*_loaded(folder, mind), *_statistics(folder, settings), str(settings.get("nothing", NOTHING)))
+    if settings.get("house") is True:
+        eye.open = dressings
+    return eye
 
 
 def _found(place: str) -> Path:
@@ -202,12 +198,25 @@ def _found(place: str) -> Path:
     return from_hub(place, ["*.json", "*.txt", "model*.safetensors"], "the CLIP that scores concepts,")
 
 
-def _loaded(folder: Path, mind: Mind, is_own: bool) -> tuple[Any, Any]:
+def _settings(folder: Path) -> dict[str, Any]:
+    """What a CLIP's folder says of it; `MindError` if that cannot be read."""
+    path = folder / SETTINGS
+    try:
+        found = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    except (OSError, ValueError) as error:
+        raise MindError(f"{path} cannot be read: {one_line(error)} Take it away, or mend it") from error
+    if not isinstance(found, dict):
+        raise MindError(f"{path} holds no settings: take it away, or mend it")
+    return found
+
+
+def _loaded(folder: Path, mind: Mind) -> tuple[Any, Any]:
     """Model and tokenizer; a CLIP beside a pipeline has the pipeline's tokenizer where it brings none."""
     import torch
     from transformers import CLIPModel, CLIPTokenizer
 
-    _hush()
+    hush()
+    is_own = folder.resolve() == (mind.folder / "clip").resolve()
     bare = is_own and not (folder / "tokenizer_config.json").is_file()
     try:
         model = CLIPModel.from_pretrained(folder, dtype=torch.float32, use_safetensors=True)
@@ -221,28 +230,23 @@ def _loaded(folder: Path, mind: Mind, is_own: bool) -> tuple[Any, Any]:
     return placed.to(mind.device).requires_grad_(False).eval(), tokenizer
 
 
-def _hush() -> None:
-    """No bars and warnings of transformers' own."""
-    from transformers.utils import logging
-
-    says: Any = logging
-    says.set_verbosity_error()
-    says.disable_progress_bar()
-
-
-def _statistics(folder: Path, is_own: bool) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Mean and deviation of a CLIP's pictures: its preprocessor's, else one half (the house mind), or the usual."""
+def _statistics(folder: Path, settings: Mapping[str, Any]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Mean and deviation of a CLIP's pictures: of its settings, its preprocessor, or the usual."""
     from transformers import CLIPImageProcessor
 
+    usual = CLIPImageProcessor()
     if (folder / "preprocessor_config.json").is_file():
         try:
-            found = CLIPImageProcessor.from_pretrained(folder)
+            usual = CLIPImageProcessor.from_pretrained(folder)
         except Exception as error:
             raise MindError(
                 f"{folder}: its preprocessor_config.json cannot be read: {one_line(error)} Take it away, or mend it"
             ) from error
-    elif is_own:
-        return np.full(3, 0.5, np.float32), np.full(3, 0.5, np.float32)
-    else:
-        found = CLIPImageProcessor()
-    return np.asarray(found.image_mean, np.float32), np.asarray(found.image_std, np.float32)
+    told = settings.get("mean", usual.image_mean), settings.get("deviation", usual.image_std)
+    try:
+        mean, deviation = (np.broadcast_to(np.asarray(values, np.float32), 3).copy() for values in told)
+    except (TypeError, ValueError) as error:
+        raise MindError(
+            f"{folder / SETTINGS}: mean {told[0]!r}, deviation {told[1]!r}: a number each, or three"
+        ) from error
+    return mean, deviation

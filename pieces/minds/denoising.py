@@ -132,11 +132,11 @@ class Denoising(Source):
         Control("width", "Of the pictures; 0: the mind's own.", 0, (0, 8192), unit="pixels", live=False),
     )
     emits: ClassVar[Mapping[str, str]] = {
-        "mind": "Which mind it is (data: weights, device, precision, torch, diffusers).",
+        "mind": "Which mind it is (data: weights, settings, device, precision).",
         "picture": "A picture begins (data: number).",
         "finished": "A picture is finished (data: number).",
         "nothing": "What the mind sees is no number any more: there is nothing to be seen (data: number).",
-        "notice": "What one should know of the prompt: words that the house mind has never seen (data: line).",
+        "notice": "What one should know: of unknown words in the prompt, of memory that ran out (data: line).",
     }
     inputs: ClassVar[Mapping[str, Input]] = {
         "prompt": Input("text", f"what is drawn; default: {PROMPT}"),
@@ -182,6 +182,7 @@ class Denoising(Source):
                 happened += emitted
                 if state.position <= 0 and state.resting >= int(controls["rest"]):
                     self._state = state = self._begun(state.tick, state.picture + 1)
+        happened = [*(Event(first, "notice", {"line": line}) for line in mind.news()), *happened]
         arrays = {
             c.name: np.asarray([row[c.name] for row in rows], dtype=c.dtype).reshape(len(rows), *c.shape)
             for c in self.channels

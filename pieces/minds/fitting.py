@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import weakref
 from collections.abc import Callable, Hashable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +22,8 @@ from pieces.minds.mind import Mind, MindError
 
 #: Pictures beyond which a larger batch is no quicker: measured on the house mind's CPU; a GPU waits for launches.
 QUICK = {"cpu": 16, "cuda": 64}
-#: Share of the free memory that may be planned with: the rest is for what operators need in passing.
-SHARE = 0.5
+#: Share of all memory that is planned with, and of the free memory that may be used: operators need some in passing.
+SHARE, USED = 0.4, 0.8
 
 
 class Held(TorchDispatchMode):  # type: ignore[no-untyped-call]
@@ -47,19 +48,29 @@ class Held(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self.peak = max(self.peak, self.now)
 
 
-def free_memory(device: torch.device) -> int:
-    """Bytes that are free where a mind computes."""
+def memory(device: torch.device) -> tuple[int, int]:
+    """Bytes that there are where a mind computes, and how many of them are free."""
     if device.type == "cuda":
-        return int(torch.cuda.mem_get_info(device)[0])
+        free, whole = torch.cuda.mem_get_info(device)
+        unused = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)  # torch keeps it for itself
+        return int(whole), int(free + unused)
     try:
         lines = dict(line.split(":") for line in Path("/proc/meminfo").read_text().splitlines())
-        return int(lines["MemAvailable"].split()[0]) * 1024
+        whole, free = (int(lines[name].split()[0]) * 1024 for name in ("MemTotal", "MemAvailable"))
     except (OSError, KeyError, ValueError):  # no Linux
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
+        whole = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+        return whole, whole // 2
+    with suppress(OSError, ValueError):  # in a container that has less
+        most, used = (int(Path("/sys/fs/cgroup", f"memory.{name}").read_text()) for name in ("max", "current"))
+        whole, free = min(whole, most), min(free, most - used)
+    return whole, free
 
 
 class Room:
     """How many pictures are worked on together.
+
+    It follows from the memory that there is, so that a machine draws the same in the same batches; where less is free
+    than is planned with, there are fewer, which is said (`Mind.said`).
 
     Parameters
     ----------
@@ -74,24 +85,33 @@ class Room:
     def __init__(self, mind: Mind, what: Hashable, one: Callable[[], object], asked: int = 0) -> None:
         if asked < 0:
             raise MindError(f"batch {asked}: allowed is 1 and more, or 0 for what fits in memory")
-        self._mind, self._what, self._one, self._asked = mind, what, one, asked
+        self._mind, self._what, self._one, self._asked = mind, (what, mind.spared), one, asked
 
     def pictures(self, extra: int = 0) -> int:
         """How many, 1 and more, where each needs so many bytes beside."""
         if self._asked == 1:
             return 1
+        held = self._held()
+        if held is None:
+            return 1
         most = self._asked or QUICK.get(self._mind.device.type, QUICK["cpu"])
-        if self._what not in self._mind.held:
-            self._mind.held[self._what] = self._measured()
-        each = self._mind.held[self._what] + extra
-        return max(1, min(most, int(SHARE * free_memory(self._mind.device)) // max(each, 1)))
+        each, (whole, free) = max(held + extra, 1), memory(self._mind.device)
+        planned, possible = (
+            max(1, min(most, int(share * size) // each)) for share, size in ((SHARE, whole), (USED, free))
+        )
+        if possible < planned:
+            self._mind.said.append(f"memory is taken by others: {possible} pictures at once and not {planned}")
+        return min(planned, possible)
 
-    def _measured(self) -> int:
-        try:
-            with Held() as held:
-                self._one()
-        except Exception as error:
-            if not is_spent(error):
-                raise
-            return free_memory(self._mind.device)
-        return int(held.peak)
+    def _held(self) -> int | None:
+        """Bytes that one picture holds; None where it does not fit."""
+        if self._what not in self._mind.held:
+            try:
+                with Held() as held:
+                    self._one()
+            except Exception as error:
+                if not is_spent(error):
+                    raise
+                return None
+            self._mind.held[self._what] = int(held.peak)
+        return self._mind.held[self._what]

@@ -102,13 +102,13 @@ class Interconcept(Source):
         Control("width", "Of the pictures; 0: the mind's own.", 0, (0, 8192), unit="pixels", live=False),
     )
     emits: ClassVar[Mapping[str, str]] = {
-        "mind": "Which mind it is (data: weights, eye, device, precision, torch, diffusers).",
+        "mind": "Which mind it is (data: weights, settings, eye, device, precision).",
         "landfall": "The flight crosses the coast onto land.",
         "departure": "The flight leaves the land.",
         "becomes": "Another concept, or nothing, is the strongest (data: what).",
         "edge": "The end of the chart, where the flight stays.",
         "blank": "The mind draws what is no number: there is nothing to see.",
-        "notice": "Something to know of the prompts (data: line).",
+        "notice": "Something to know: of the prompts, of memory that ran out (data: line).",
     }
     inputs: ClassVar[Mapping[str, Input]] = {
         "prompt": Input("text", f"the point in the middle; default: {PROMPT}"),
@@ -192,6 +192,8 @@ class Interconcept(Source):
             rows.append({**self._row(sight), "step_time": time.perf_counter() - began})
             self._last = sight
             self._tick += 1
+        news = self._ground.surveyor.mind.news() if rows else []
+        happened = [*(Event(first, "notice", {"line": line}) for line in news), *happened]
         arrays: dict[str, Array] = {c.name: np.asarray([r[c.name] for r in rows], c.dtype) for c in self.channels}
         return FrameBlock(first, arrays, tuple(happened))
 

@@ -27,6 +27,7 @@ from pieces.minds.places import (
     fetched,
     find_mind,
     house_is_there,
+    hush,
     kind_of,
     one_line,
     shape_of,
@@ -156,6 +157,7 @@ class Mind:
     at_once: int | None = None
     spared: bool = False
     held: dict[object, int] = field(default_factory=dict)
+    _told: int = 0
 
     @property
     def device(self) -> torch.device:
@@ -168,6 +170,20 @@ class Mind:
         """In which precision it computes."""
         dtype: torch.dtype = self.pipeline.unet.dtype
         return dtype
+
+    @property
+    def precision(self) -> str:
+        """The same by name: ``"float32"``."""
+        return str(self.dtype).removeprefix("torch.")
+
+    def news(self) -> list[str]:
+        """Lines of `said` that nobody has asked for yet."""
+        new, self._told = self.said[self._told :], len(self.said)
+        return new
+
+    def sides(self, latents: Tensor) -> dict[str, int]:
+        """Size of the pictures of some latents, as arguments of the pipeline."""
+        return {"height": latents.shape[-2] * self.factor, "width": latents.shape[-1] * self.factor}
 
     @property
     def is_house(self) -> bool:
@@ -275,8 +291,7 @@ class Mind:
             drawn = self.pipeline(
                 **meaning.arguments(),
                 latents=noise,
-                height=noise.shape[-2] * self.factor,
-                width=noise.shape[-1] * self.factor,
+                **self.sides(noise),
                 num_inference_steps=settings.steps,
                 guidance_scale=settings.guidance,
                 eta=settings.eta,
@@ -396,15 +411,11 @@ def _loaded(name: str, folder: Path, precision: str) -> Any:
     """The pipeline of a folder, in the CPU's memory, that says nothing of itself and samples with DDIM."""
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     import torch
-    import transformers.utils.logging
     from diffusers import DiffusionPipeline
-    from diffusers.utils import logging
 
     from pieces.minds.sampler import Sampler
 
-    for library in (logging, transformers.utils.logging):
-        library.set_verbosity_error()
-        library.disable_progress_bar()
+    hush()
     dtype = getattr(torch, precision)
     try:
         with warnings.catch_warnings(action="ignore", category=FutureWarning):  # a user cannot mend old configurations

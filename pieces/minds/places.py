@@ -158,7 +158,7 @@ def shape_of(place: Path | str, height: int = 0, width: int = 0) -> tuple[tuple[
     for what, wanted, usual in (("height", height, own[0]), ("width", width, own[1])):
         most = LARGER * usual * factor
         if wanted and (not grain <= wanted <= most or wanted % grain):
-            raise MindError(f"{what} {wanted}: {folder.name} draws multiples of {grain} pixels, {grain} to {most}")
+            raise MindError(f"{what} {wanted}: this mind draws multiples of {grain} pixels, {grain} to {most}")
     rows, columns = (wanted or usual * factor for wanted, usual in zip((height, width), own, strict=True))
     return (channels, rows // factor, columns // factor), (rows, columns)
 
@@ -208,6 +208,16 @@ def from_hub(name: str, patterns: list[str], what: str = "mind") -> Path:
             f"{what} {name!r} cannot be fetched from the hub: {one_line(silent or error)} Without the hub: fetch it "
             f"where there is one (hf download {name} --local-dir FOLDER) and give FOLDER"
         ) from error
+
+
+def hush() -> None:
+    """No bars and warnings of diffusers' and transformers' own, from now on."""
+    import transformers.utils.logging
+    from diffusers.utils import logging
+
+    for library in (logging, transformers.utils.logging):
+        library.set_verbosity_error()
+        library.disable_progress_bar()
 
 
 def one_line(error: BaseException, most: int = 200) -> str:

@@ -11,7 +11,7 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 from pieces.minds.mind import Mind
-from pieces.minds.places import PARTS, MindError, kind_of, one_line
+from pieces.minds.places import PARTS, MindError, hush, kind_of, one_line
 
 if TYPE_CHECKING:
     from torch import nn
@@ -37,8 +37,7 @@ def _made(folder: Path, library: str, name: str) -> nn.Module:
     import torch
     import transformers
 
-    diffusers.utils.logging.set_verbosity_error()
-    transformers.utils.logging.set_verbosity_error()
+    hush()
     try:
         maker: Any = getattr({"diffusers": diffusers, "transformers": transformers}[library], name)
         with torch.device("meta"):

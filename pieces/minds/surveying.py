@@ -67,7 +67,9 @@ class Surveyor:
             return self.mind.decode(self.mind.draw(meaning, noise[some % count], settings))
 
         one = partial(make, slice(0, 1), replace(self.settings, steps=1))
-        at_once = Room(self.mind, ("point", tuple(noise.shape[1:])), one, min(self.batch, len(every))).pictures()
+        at_once = Room(
+            self.mind, ("point", *noise.shape[1:], self.settings.guidance > 1), one, min(self.batch, len(every))
+        ).pictures()
         whole = np.concatenate([made for _, made in in_batches(self.mind, len(every), make, batch=at_once)])
         return whole.reshape(len(vectors), count, *whole.shape[1:])
 

@@ -6,14 +6,16 @@ Importing this module loads torch: import it inside functions.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from typing import TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from pieces.minds.denoising import LEVELS, State
+from pieces.minds.memory import in_batches
 from pieces.minds.mind import Meaning, Mind, nothing
 from pieces.minds.trajectory import Move, Step, Traveller
 from pieces.signals import Array, Event, Value
@@ -24,6 +26,7 @@ _SMALL = 50_000_000
 _STILL = ("noise_level", "step_size", "spread", "change", "guidance_difference", "epsilon_size")
 
 Row = dict[str, Array | float]
+T = TypeVar("T")
 
 
 @contextmanager
@@ -57,18 +60,9 @@ class Tracer:
         return [{**row, "step_time": taken} for row in rows], events
 
     def _steps(self, state: State, controls: Mapping[str, Value], n: int) -> tuple[list[Row], list[Event]]:
-        guidance = float(controls["guidance"])
-        eta = float(controls["eta"]) if controls["sampler"] == "ancestral" else 0.0
-        moves: list[Move] = []
-        positions = [state.position]
         events = [Event(state.tick, "picture", {"number": state.picture})] if state.position == LEVELS else []
-        while len(moves) < n and positions[-1] > 0:
-            move, position = self._move(state.picture, positions[-1], controls)
-            moves.append(move)
-            positions.append(position)
         rows: list[Row] = []
-        steps = self._traveller.go(self._meaning, state.latents, moves, guidance, eta)
-        for move, step, position in zip(moves, steps, positions[1:], strict=True):
+        for move, step, position in self._made(lambda: self._stepped(state, controls, n)):
             row = self._row(state, step, controls) | {"step_size": float(move.stride)}
             rows.append(row)
             lost = bool(nothing(np.asarray([row["x0_picture"]]))[0])
@@ -80,6 +74,23 @@ class Tracer:
         if state.position <= 0:
             events.append(Event(state.tick - 1, "finished", {"number": state.picture}))
         return rows, events
+
+    def _made(self, make: Callable[[], T]) -> T:
+        """Work on one picture; with less memory, and said, where there is not enough."""
+        ((_, made),) = in_batches(self._mind, 1, lambda rows: make(), batch=1)
+        return made
+
+    def _stepped(self, state: State, controls: Mapping[str, Value], n: int) -> list[tuple[Move, Step, float]]:
+        """Up to `n` moves from where a picture is, what each was, and where it led."""
+        eta = float(controls["eta"]) if controls["sampler"] == "ancestral" else 0.0
+        moves: list[Move] = []
+        positions = [state.position]
+        while len(moves) < n and positions[-1] > 0:
+            move, position = self._move(state.picture, positions[-1], controls)
+            moves.append(move)
+            positions.append(position)
+        steps = self._traveller.go(self._meaning, state.latents, moves, float(controls["guidance"]), eta)
+        return list(zip(moves, steps, positions[1:], strict=True))
 
     def _move(self, picture: int, position: float, controls: Mapping[str, Value]) -> tuple[Move, float]:
         """The next step down, and the position after it; equal strides are rounded as "trailing" ones are."""
@@ -112,7 +123,7 @@ class Tracer:
         return [still | dict.fromkeys(_STILL, 0.0) | self._seen(state.latents)] * ticks, []
 
     def _seen(self, x0: Tensor) -> Row:
-        picture = self._mind.decode(x0)[0]
+        picture = self._made(lambda: self._mind.decode(x0))[0]
         return {"x0_picture": picture, "detail": detail(picture)}
 
 

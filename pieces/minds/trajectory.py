@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from pieces.minds.memory import in_batches
 from pieces.minds.mind import Meaning, Mind
 from pieces.minds.sampler import Sampler
 
@@ -141,6 +142,7 @@ class Traveller:
                 pipeline(
                     **meaning.arguments(),
                     latents=latents,
+                    **self._mind.sides(latents),
                     num_inference_steps=len(moves),
                     guidance_scale=guidance,
                     eta=eta,
@@ -164,5 +166,10 @@ class Traveller:
         a = float(self.alphas[level])
         noise = torch.randn((draws, *step.x0.shape[1:]), generator=generator).to(step.x0)
         noisy = a**0.5 * step.x0 + (1 - a) ** 0.5 * noise
-        (again,) = self.go(meaning.repeated(draws), noisy, [Move(level, level + 1)], guidance)
-        return float((again.x0 - again.x0.mean(0)).float().square().mean().sqrt())
+
+        def predicted(rows: slice) -> Tensor:
+            (again,) = self.go(meaning.repeated(len(noisy[rows])), noisy[rows], [Move(level, level + 1)], guidance)
+            return again.x0
+
+        x0 = torch.cat([found for _, found in in_batches(self._mind, draws, predicted, batch=draws)])
+        return float((x0 - x0.mean(0)).float().square().mean().sqrt())

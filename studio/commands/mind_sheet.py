@@ -56,9 +56,9 @@ def sheet(context: click.Context, /, seed: int, out: Path | None, quiet: bool, *
     if out:
         check_folder(out)
     with limited(threads()), Bar(quiet) as bar:
-        plan = planned(_inputs(given), _controls(given), seed, home() / "ranges", bar)
+        plan, measured = planned(_inputs(given), _controls(given), seed, home() / "ranges", bar)
         sweep, said = drawn(plan, seed, home() / "sweeps", bar)
-    for line in [] if quiet else said:
+    for line in [] if quiet else dict.fromkeys(measured + said):
         click.echo(f"note: {line}", err=True)
 
     def after(archive: Archive, take_id: str) -> None:

@@ -67,10 +67,16 @@ def _atlas(prompt: str, given: dict[str, Any]) -> Iterator[tuple[Atlas, Path]]:
     asked = Asked(mind, given["clip"] or "", captions, settings, **more)
     with limited(threads()), Bar(given["quiet"]) as bar:
         atlas = Atlas(asked, prompt, home() / "sweeps", bar)
-        for line in [] if given["quiet"] else atlas.notices:
-            click.echo(line, err=True)
+        _tell([*atlas.mind.news(), *atlas.mind.notices(prompt)], given["quiet"])
         yield atlas, given["out"]
+    _tell(atlas.mind.news(), given["quiet"])
     atlas.forget()
+
+
+def _tell(lines: list[str], quiet: bool) -> None:
+    """What a user should know: of the prompt, and of memory that ran out."""
+    for line in [] if quiet else lines:
+        click.echo(f"note: {line}", err=True)
 
 
 def _file(folder: Path, *words: str) -> Path:

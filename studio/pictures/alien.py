@@ -84,8 +84,7 @@ def _draw(state: _Sheet, tick: float, width: int, height: int) -> Pixels:
     top, left = margin, margin if len(state.ticks) else (width - side) / 2
     frame = _colour(state, now)
     edge = (2.0 + 3.0 * shock) * canvas.unit
-    canvas.rectangle(left - edge, top - edge, left + side + edge, top + side + edge, frame)
-    canvas.pixels(state.pictures[now], left, top, left + side, top + side)
+    canvas.picture(state.pictures[now], left, top, left + side, top + side, edge, frame)
     if len(state.ticks):
         _mosaic(canvas, state, now, (left + side + margin, top, width - margin, top + side))
     _traces(canvas, state, tick, (margin, top + side + margin / 2, width - margin, height - margin / 2))
@@ -112,8 +111,8 @@ def _mosaic(canvas: Canvas, state: _Sheet, now: int, box: tuple[float, float, fl
             continue
         rim = INK if i == current else dim(_colour(state, int(tick)), 0.25 + 0.75 * min(1.0, 4 * state.effect[tick]))
         grow = inner if i == current else inner / 2
-        canvas.rectangle(x + inner - grow, y + inner - grow, x + cell - inner + grow, y + cell - inner + grow, rim)
-        canvas.pixels(state.thumbs[i], x + inner, y + inner, x + cell - inner, y + cell - inner)
+        box = (x + inner, y + inner, x + cell - inner, y + cell - inner)
+        canvas.picture(state.thumbs[i], *box, grow, rim)
 
 
 def _traces(canvas: Canvas, state: _Sheet, tick: float, box: tuple[float, float, float, float]) -> None:

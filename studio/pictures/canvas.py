@@ -112,6 +112,24 @@ class Canvas:
         enlarged = Image.fromarray(image).resize(size, Image.Resampling.NEAREST)
         self._image.paste(enlarged, (round(left * s), round(top * s)))
 
+    def picture(
+        self,
+        image: Pixels,
+        left: float,
+        top: float,
+        right: float,
+        bottom: float,
+        rim: float = 0.0,
+        colour: Colour = GROUND,
+    ) -> None:
+        """A picture ``[rows, columns, 3]`` as large as a box allows, in its middle, with a rim around it."""
+        rows, columns = image.shape[:2]
+        scale = min((right - left) / columns, (bottom - top) / rows)
+        x, y = (left + right - scale * columns) / 2, (top + bottom - scale * rows) / 2
+        end = (x + scale * columns, y + scale * rows)
+        self.rectangle(x - rim, y - rim, end[0] + rim, end[1] + rim, colour)
+        self.pixels(image, x, y, *end)
+
     def finish(self, glow: float = 0.5) -> Pixels:
         """The finished picture, uint8 ``[height, width, 3]``, with a halo of strength `glow` (0..1) around light."""
         image = self._image.reduce(self.scale)

@@ -62,7 +62,7 @@ def _draw(state: _Trajectory, tick: float, width: int, height: int) -> Pixels:
     _latents(canvas, state, now, (left, top, left + side, top + side))
     box = (left + side + gap, top, left + 2 * side + gap, top + side)
     _aura(canvas, box, float(state.spread[now]), gap)
-    _picture(canvas, state.pictures[now], box)
+    canvas.picture(state.pictures[now], *box)
     _frame(canvas, box, _edge(state, tick))
     right = left + 2 * side + gap
     _descent(canvas, state, now, (left, top + side + 0.6 * gap, right, top + side + 1.8 * gap))
@@ -82,16 +82,7 @@ def _latents(canvas: Canvas, state: _Trajectory, now: int, box: Box) -> None:
     gap = 0.03 * pitch
     for i, channel in enumerate(channels):
         x, y = left + i % columns * pitch, top + i // columns * pitch
-        canvas.pixels(pixel_signed(channel), x + gap, y + gap, x + pitch - gap, y + pitch - gap)
-
-
-def _picture(canvas: Canvas, picture: Pixels, box: Box) -> None:
-    """A picture as large as the box allows, in its middle."""
-    left, top, right, bottom = box
-    height, width = picture.shape[:2]
-    scale = min((right - left) / width, (bottom - top) / height)
-    x, y = (left + right - scale * width) / 2, (top + bottom - scale * height) / 2
-    canvas.pixels(picture, x, y, x + scale * width, y + scale * height)
+        canvas.picture(pixel_signed(channel), x + gap, y + gap, x + pitch - gap, y + pitch - gap)
 
 
 def _aura(canvas: Canvas, box: Box, spread: float, gap: float) -> None:
@@ -140,7 +131,7 @@ def _shelf(canvas: Canvas, state: _Trajectory, now: int, box: Box) -> None:
     for i, t in enumerate(done):
         x = left + i * pitch
         if not state.lost[t]:
-            _picture(canvas, state.pictures[t], (x, top, x + 0.87 * pitch, bottom))
+            canvas.picture(state.pictures[t], x, top, x + 0.87 * pitch, bottom)
 
 
 DENOISING = View(

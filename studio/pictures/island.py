@@ -81,8 +81,7 @@ def _draw(state: _Flight, tick: float, width: int, height: int) -> Pixels:
     seen = left + side + margin
     edge = mix(mix(FAINT, LEARNED, float(state.score[now])), INK, glow)
     rim = (0.8 + 1.6 * glow) * canvas.unit
-    canvas.rectangle(seen - rim, top - rim, seen + side + rim, top + side + rim, edge)
-    canvas.pixels(state.pictures[now], seen, top, seen + side, top + side)
+    canvas.picture(state.pictures[now], seen, top, seen + side, top + side, rim, edge)
     return canvas.finish(0.25 + 0.4 * glow)
 
 

@@ -1,4 +1,4 @@
-"""The pieces of minds: every knob is felt by what plays, and the judges of their frames can tell right from wrong."""
+"""The pieces of minds: every knob reaches what plays, and the judges of their frames can tell right from wrong."""
 
 from __future__ import annotations
 
@@ -70,8 +70,8 @@ def performed(piece: Piece, name: str) -> tuple[Seen, Desk]:
     return seen, lanes(resolve(planned.score, stats, [part]), arrange(planned.piece, frames, 1), 1.0)
 
 
-def is_felt(piece: Piece, name: str, path: str, ends: tuple[float, float]) -> bool:
-    """Whether source or voices do otherwise at the other end of a knob."""
+def reaches(piece: Piece, name: str, path: str, ends: tuple[float, float]) -> bool:
+    """Whether the source is told otherwise, or the voices do otherwise, at the other end of a knob."""
     (seen, desk), (others, other) = (performed(piece.with_values({path: end}), name) for end in ends)
     return seen != others or not alike(asdict(desk), asdict(other))
 
@@ -85,8 +85,8 @@ def alike(one: Any, other: Any) -> bool:
 
 
 @pytest.mark.parametrize(("name", "knob"), KNOBS, ids=[f"{n}:{k.path}" for n, k in KNOBS])
-def test_a_knob_is_felt_whatever_the_sections_say(name: str, knob: Knob) -> None:
-    assert is_felt(find_piece(name)[0], name, knob.path, knob.range)
+def test_a_knob_reaches_the_source_or_the_voices_whatever_the_sections_say(name: str, knob: Knob) -> None:
+    assert reaches(find_piece(name)[0], name, knob.path, knob.range)
 
 
 @pytest.mark.parametrize(
@@ -94,10 +94,10 @@ def test_a_knob_is_felt_whatever_the_sections_say(name: str, knob: Knob) -> None
     [("parts.mind.controls.guidance", (1.0, 8.0)), ("score.voices.words.gain_db", (-20.0, -3.0))],
     ids=["a control that every section sets", "a voice that no section lets sound"],
 )
-def test_what_turns_nothing_is_not_felt(path: str, ends: tuple[float, float]) -> None:
+def test_what_turns_nothing_reaches_nobody(path: str, ends: tuple[float, float]) -> None:
     piece = find_piece("denoising")[0]
     silent = [{**s.model_dump(), "voices": ["bells"]} for s in piece.sections]
-    assert not is_felt(piece.with_values({"sections": silent}), "denoising", path, ends)
+    assert not reaches(piece.with_values({"sections": silent}), "denoising", path, ends)
 
 
 def test_the_flight_leaves_the_island_three_times_and_comes_ashore_three_times() -> None:

@@ -9,16 +9,18 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 from PIL import Image
-from scipy.ndimage import label
+from scipy.ndimage import find_objects, label
 
 from pieces.errors import DescantError
 from pieces.minds.coast import Radii, extent, survey
+from pieces.minds.concepts import CONCEPTS
 from pieces.minds.mind import Settings
 from pieces.minds.space import grid
 from pieces.minds.surgery import fingerprint
 from studio.atlas import Asked, Atlas, Panel, Shore, Sizes, operations_of
 from studio.commands.mind_space import coast, line, plane
-from studio.maps import draw_coast, facts, table
+from studio.maps import draw_coast, draw_plane, facts, table
+from studio.pictures.canvas import GROUND
 
 SIZES = Sizes(radius=1.0, cells=2, depth=1, directions=3, furthest=1.0)
 
@@ -164,6 +166,66 @@ def test_a_map_shows_views_where_they_are_and_bounds_other_than_measures(tmp_pat
     quarters = [image[height * 55 // 100 :, width * 62 // 100 :] for image in (whole, unknown, lost)]
     assert (quarters[0] != quarters[1]).any(axis=-1).mean() > 0.005
     assert (quarters[1] != quarters[2]).any(axis=-1).mean() > 0.005
+
+
+def boxes(found: np.ndarray) -> list[tuple[int, int]]:
+    """Height and width of what hangs together, the largest first."""
+    places = [[s.stop - s.start for s in where] for where in find_objects(label(found)[0])]
+    return sorted(((height, width) for height, width in places), key=lambda box: -box[0] * box[1])
+
+
+@pytest.mark.parametrize(("height", "width"), [(24, 48), (48, 24), (40, 40)])
+def test_a_plane_shows_pictures_as_wide_as_they_are(height, width, tmp_path):
+    pictures = np.full((9, 1, height, width, 3), (255, 0, 255), np.uint8)
+    draw_plane(tmp_path / "plane.png", [Panel(1.0, pictures, np.eye(9))], CONCEPTS, {"a cat": (9.0, 9.0)}, "")
+    drawn = np.asarray(Image.open(tmp_path / "plane.png").convert("RGB")).astype(int)
+    shown = boxes((drawn[..., 0] > 200) & (drawn[..., 1] < 60) & (drawn[..., 2] > 200))
+    assert len(shown) == 9
+    for high, wide in shown:
+        assert wide / high == pytest.approx(width / height, rel=0.03)
+
+
+def test_a_line_of_wide_pictures_is_drawn_as_wide_as_they_are(tmp_path, monkeypatch):
+    monkeypatch.setenv("DESCANT_HOME", str(tmp_path / "home"))
+    given = ["--height", "48", "--width", "96", "--steps", "1", "--pictures", "2", "--quiet", "--out", str(tmp_path)]
+    result = CliRunner().invoke(line, given)
+    assert result.exit_code == 0, result.output
+    drawn = np.asarray(Image.open(result.stdout.strip()).convert("RGB")).astype(int)
+    upper = drawn[: len(drawn) * 45 // 100]
+    for high, wide in boxes(np.abs(upper - GROUND).max(axis=2) > 30)[:2]:
+        assert high > 80
+        assert wide / high == pytest.approx(2, rel=0.06)
+
+
+def test_memory_that_runs_out_is_told_once_the_map_is_there(tmp_path, monkeypatch):
+    from diffusers.models.autoencoders.vae import Decoder, DecoderTiny
+    from torch import OutOfMemoryError
+    from torch.nn.modules.module import register_module_forward_pre_hook
+
+    monkeypatch.setenv("DESCANT_HOME", str(tmp_path / "home"))
+
+    def full(module, given):
+        if isinstance(module, Decoder | DecoderTiny) and len(given[0]) > 2:
+            raise OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB.")
+
+    def told(*more: str) -> list[str]:
+        given = ["--from", "a zebra", "--pictures", "6", "--steps", "1", "--out", str(tmp_path), *more]
+        result = CliRunner().invoke(line, given)
+        assert result.exit_code == 0, result.output
+        return result.stderr.splitlines()
+
+    (unknown,) = told()
+    assert "does not know zebra" in unknown
+    hook = register_module_forward_pre_hook(full)
+    try:
+        first, halved, again = told()
+        quiet = told("--quiet")
+    finally:
+        hook.remove()
+    assert first == unknown
+    assert "6 pictures at once: 3 from now on" in halved
+    assert "3 pictures at once: 1 from now on" in again
+    assert quiet == []
 
 
 @pytest.mark.parametrize(

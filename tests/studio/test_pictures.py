@@ -11,17 +11,19 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.ndimage import find_objects, label
 
 from pieces.arrange import Layout
 from pieces.piece import Picture
 from pieces.signals import Event, Frames, gather
 from pieces.source import check_controls, find_source
-from studio.pictures.canvas import GOAL, INK, LEARNED, ramp
+from studio.pictures.canvas import GOAL, GROUND, INK, LEARNED, Canvas, ramp
 from studio.pictures.draw import VIEWS, PictureError, picture
 from studio.pictures.landscape import RIDER
 from studio.pictures.scene import Scene
 
 SIZE = (320, 180)
+PINK = (255, 0, 255)
 
 
 def curve(learned: Any, target: Any, events: tuple[Event, ...] = ()) -> Frames:
@@ -247,6 +249,35 @@ def test_divergence_is_drawn(view: str) -> None:
     wild = Frames(broken | seen, (Event(5, "diverged"),), frames.rate, frames.ticks)
     for tick in (0, 6, 12):
         assert picture(view, wild, tick, *SIZE).shape == (SIZE[1], SIZE[0], 3)
+
+
+@given(st.integers(1, 40), st.integers(1, 40), st.floats(5, 60), st.floats(5, 60), st.sampled_from([0.0, 3.0]))
+def test_a_picture_keeps_its_shape_in_the_middle_of_any_box(
+    rows: int, columns: int, wide: float, high: float, rim: float
+) -> None:
+    """Of pink, with its rim in blue, as far as the box goes and no further."""
+    canvas = Canvas(80, 80)
+    canvas.picture(np.full((rows, columns, 3), PINK, np.uint8), 10, 10, 10 + wide, 10 + high, rim, GOAL)
+    image = canvas.finish(0)
+    pink, painted = near(image, PINK), (image != GROUND).any(axis=2)
+    scale = min(wide / columns, high / rows)
+    for axis, side, most in ((0, columns * scale, wide), (1, rows * scale, high)):
+        seen, whole = (np.flatnonzero(found.any(axis=axis)) for found in (pink, painted))
+        if scale * min(rows, columns) > 3:
+            assert seen[-1] - seen[0] + 1 == pytest.approx(side, abs=1.6)
+        assert whole[-1] - whole[0] + 1 == pytest.approx(side + 2 * rim, abs=2.6)
+        assert (whole[0] + whole[-1] + 1) / 2 == pytest.approx(10 + most / 2, abs=1.1)
+
+
+def test_wide_latents_are_seen_wide() -> None:
+    """Four channels, full of amber, before any noise is gone."""
+    frames = denoising()
+    frames.arrays["latents"] = np.full((40, 4, 8, 16), 9.0, np.float32)  # type: ignore[index]
+    amber = near(picture("denoising", frames, 0, *SIZE), LEARNED)[:, : SIZE[0] // 2]
+    places = find_objects(label(amber)[0])
+    assert len(places) == 4
+    for rows, columns in places:
+        assert (columns.stop - columns.start) / (rows.stop - rows.start) == pytest.approx(2, abs=0.1)
 
 
 def test_film_shows_time_k_over_fps() -> None:

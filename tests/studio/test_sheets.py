@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,14 +16,96 @@ import pytest
 from PIL import Image
 
 from db.archive import Archive
+from pieces.minds import ranges
 from pieces.minds.alien import VISIBLE
 from pieces.minds.concepts import CONCEPTS
+from pieces.minds.mind import HOUSE
 from pieces.signals import Event, FrameBlock
 from studio.pictures.canvas import BREAK, GOAL, LEARNED
-from studio.sheets import cells, write
+from studio.sheets import cells, planned, write
 from tests.conftest import Descant
 
 SHEET = ("mind", "sheet", "house", "--count", 6, "--steps", 2, "--batch", 2, "--seed", 3, "--quiet")
+
+
+#: A sheet of scalings whose end nobody knows.
+FADING = {"surgery": "up", "steps": 2, "grades": 3}
+
+
+class Stopped(Exception):
+    """Somebody pressed Ctrl-C, or worse."""
+
+
+@pytest.fixture
+def few(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Few coarse scores of a picture each."""
+    for name, value in {"PICTURES": 1, "STEPS": 3, "CELLS": 4, "HALVINGS": 1}.items():
+        monkeypatch.setattr(ranges, name, value)
+
+
+@pytest.fixture
+def fresh(tmp_path: Path) -> Path:
+    """The house mind once more, of which nothing is known."""
+    shutil.copytree(HOUSE, tmp_path / "fresh", ignore=shutil.ignore_patterns(ranges.FILE))
+    return tmp_path / "fresh"
+
+
+def ending(folder: Path, scratch: Path, seen: list[float], stop: int = 0, **more: Any) -> float:
+    """The last grade of a sheet that is planned; `seen` are the scores that were there, one after the other.
+
+    With `stop`, the planning is ended after so many scores.
+    """
+
+    def progress(stage: str, done: float, total: float) -> None:
+        if stage == "ranges":
+            seen.append(done)
+            if stop and done == stop:
+                raise Stopped
+
+    plan, _ = planned({"mind": str(folder)}, {**FADING, **more}, 1, scratch, progress)
+    (player,) = plan.players.values()
+    return float(player.controls["most"])
+
+
+def test_what_was_measured_before_a_stop_is_not_drawn_again(fresh: Path, tmp_path: Path, few: None) -> None:
+    """A score that was marked while all was still is believed: 0 for the untouched, below whose half there is none."""
+    with pytest.raises(Stopped):
+        ending(fresh, tmp_path / "ranges", [], stop=2)
+    assert ranges.kept_in(fresh / ranges.FILE) == []
+    (sweep,) = (tmp_path / "ranges").iterdir()
+    assert sorted(p.name for p in sweep.glob("batch-*")) == ["batch-00000.npz", "batch-00001.npz"]
+    before = {p: p.stat().st_mtime_ns for p in sweep.glob("batch-*")}
+    marked = tmp_path / "marked"
+    shutil.copytree(fresh, marked)
+    shutil.copytree(tmp_path / "ranges", tmp_path / "marks")
+    with (tmp_path / "marks" / sweep.name / "batch-00000.npz").open("wb") as file:
+        np.savez(file, score=np.array(0.0))
+    assert ending(marked, tmp_path / "marks", []) == ranges.TRIED["up"], "it never falls below half of 0"
+    with pytest.raises(Stopped):
+        ending(fresh, tmp_path / "ranges", [], stop=3)
+    assert before == {p: p.stat().st_mtime_ns for p in before}, "not a file of them is written again"
+    end = ending(fresh, tmp_path / "ranges", [])
+    (kept,) = ranges.kept_in(fresh / ranges.FILE)
+    assert kept.untouched > 0.5
+    assert end == kept.most("up") < ranges.TRIED["up"]
+    assert not list((tmp_path / "ranges").iterdir()), "what the sweep was for is done"
+
+
+def test_no_more_is_measured_than_is_asked_for_and_that_once(fresh: Path, tmp_path: Path, few: None) -> None:
+    first: list[float] = []
+    end = ending(fresh, tmp_path / "ranges", first)
+    assert 0 < max(first) <= ranges.scores() == 6
+    again: list[float] = []
+    assert ending(fresh, tmp_path / "ranges", again) == end
+    assert again == []
+    assert ending(fresh, tmp_path / "ranges", again, most=0.75) == 0.75
+    assert ending(fresh, tmp_path / "ranges", again, half="left") == 0, "of halves nothing is known"
+    assert again == []
+    ending(fresh, tmp_path / "ranges", again, surgery="noise")
+    assert max(again) > 0
+    (kept,) = ranges.kept_in(fresh / ranges.FILE)
+    assert set(kept.lost) == {"up", "noise"}
+    assert kept.most("up") == end
 
 
 def frames(effects: list[float], strongest: list[int]) -> list[FrameBlock]:

@@ -6,6 +6,7 @@ Importing this module loads torch: import it inside functions.
 from __future__ import annotations
 
 import copy
+import json
 import math
 import platform
 import tempfile
@@ -23,6 +24,7 @@ from diffusers.models.attention_processor import AttnProcessor2_0
 from PIL import Image
 from torch import Tensor, nn
 
+from pieces.minds.concepts import SETTINGS
 from pieces.minds.house import networks
 from pieces.minds.house.drawings import Drawing, caption, imagine
 from pieces.minds.house.figures import WEARERS
@@ -55,6 +57,8 @@ LOOKS = (
     "a house at night",
     "a tree",
 )
+#: What those who look through the mind's CLIP must know of it: see `pieces.minds.concepts.SETTINGS`.
+EYE = {"nothing": NOTHING, "house": True, "mean": 0.5, "deviation": 0.5}
 #: Samples of each, and how they are drawn.
 LOOKED, GUIDANCE, STEPS = 4, 3.0, 12
 
@@ -287,6 +291,7 @@ class Training:
             finished.save_pretrained(made)
             clip: Any = self.stages["eye"].nets["clip"]
             copy.deepcopy(clip).half().save_pretrained(made / "clip")
+            (made / "clip" / SETTINGS).write_text(json.dumps(EYE) + "\n")
             if folder.exists():
                 folder.rename(Path(beside) / "before")
             made.rename(folder)

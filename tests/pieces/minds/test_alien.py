@@ -241,6 +241,15 @@ def test_it_says_which_mind_it_is(tiny: dict[str, str], monkeypatch: pytest.Monk
     blind, elsewhere = told(lambda source: source.bench.eye.model.visual_projection.weight.data.add_(1e-3))
     assert {name for name in before if before[name] != blind[name]} == {"eye"}
     assert elsewhere != memory
+    deaf, _ = told(lambda source: setattr(source.bench.eye, "nothing", "noise"))
+    assert {name for name in before if before[name] != deaf[name]} == {"eye"}
+    for settings in ({"prediction_type": "sample"}, {"beta_end": 0.02}):
+        bent, _ = told(
+            lambda source, settings=settings: source.bench.mind.pipeline.scheduler.register_to_config(**settings)
+        )
+        assert {name for name in before if before[name] != bent[name]} == {"settings"}
+    sliced, _ = told(lambda source: source.bench.mind.pipeline.enable_attention_slicing())
+    assert {name for name in before if before[name] != sliced[name]} == {"settings"}
     monkeypatch.setenv("DESCANT_PRECISION", "bfloat16")
     assert told()[0]["precision"] == "bfloat16"
 
@@ -259,7 +268,7 @@ def test_a_sheet_of_another_size(tiny: dict[str, str], sides: tuple[int, int]) -
 
 
 def test_a_size_that_the_mind_does_not_draw_is_said_before_it_is_opened() -> None:
-    with pytest.raises(MindError, match="height 50: mind draws multiples of 16 pixels, 16 to 256"):
+    with pytest.raises(MindError, match="height 50: this mind draws multiples of 16 pixels, 16 to 256"):
         sheet(0, height=50)
 
 

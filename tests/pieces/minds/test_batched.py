@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from pieces.minds.batched import Drawn, batchable, drawn_alone, pictures, side_by_side
-from pieces.minds.fitting import SHARE, Held, Room, free_memory
+from pieces.minds.fitting import SHARE, USED, Held, Room, memory
 from pieces.minds.mind import Mind, MindError, Settings
 from pieces.minds.stacked import is_wide, size_of, stacked
 from pieces.minds.surgery import KINDS, Half, Kind, Operation, chosen, operated, series
@@ -366,14 +366,19 @@ def test_a_batch_that_does_not_fit_is_drawn_in_parts(small: Mind, monkeypatch: p
     operations = [Operation("noise", tuple(chosen(small)), strength) for strength in np.linspace(0.1, 0.9, 9)]
     noise, few = small.noise([3]), Settings(1)
     expected = gathered(pictures(small, PROMPT, noise, few, operations, batch=9), 9)
-    each = small.held["draw", tuple(noise.shape[1:])] + size_of(small, operations[0])
-    monkeypatch.setattr("pieces.minds.fitting.free_memory", lambda device: int(3.5 * each / SHARE))
-    found = list(pictures(small, PROMPT, noise, few, operations, batch=9))
-    assert [len(some.indices) for some in found] == [3, 3, 3]
-    alike(gathered(iter(found), 9), expected)
+    (held,) = (size for (what, _), size in small.held.items() if what == ("draw", (*noise.shape[1:], True)))
+    each = held + size_of(small, operations[0])
+    small.said.clear()
+    for whole_, free, said in ((3.5 / SHARE, 100, 0), (100, 3.5 / USED, 1)):
+        there = int(whole_ * each), int(free * each)
+        monkeypatch.setattr("pieces.minds.fitting.memory", lambda device, there=there: there)
+        found = list(pictures(small, PROMPT, noise, few, operations, batch=9))
+        assert [len(some.indices) for some in found] == [3, 3, 3]
+        alike(gathered(iter(found), 9), expected)
+        assert sum("3 pictures at once and not 9" in line for line in small.said) == said
 
 
-def test_how_many_fit_follows_from_what_one_holds(small: Mind) -> None:
+def test_how_many_fit_follows_from_what_one_holds(small: Mind, monkeypatch: pytest.MonkeyPatch) -> None:
     with Held() as held:
         first = torch.zeros(1000, dtype=torch.float32)
         view = first.view(10, 100)
@@ -381,14 +386,15 @@ def test_how_many_fit_follows_from_what_one_holds(small: Mind) -> None:
         del first, view
         third = second * 2
     assert (held.now, held.peak) == (second.nbytes + third.nbytes, 8000)
-    free = free_memory(torch.device("cpu"))
-    assert 2**24 < free < 2**50
-    pixels = math.isqrt(free // 4 // 40)
+    whole_, free = memory(torch.device("cpu"))
+    assert 2**24 < free <= whole_ < 2**50
+    pixels = math.isqrt(whole_ // 4 // 40)
+    monkeypatch.setattr("pieces.minds.fitting.memory", lambda device: (whole_, whole_))
     assert Room(small, 1, lambda: torch.zeros(1)).pictures() == 16
     assert Room(small, 2, lambda: torch.empty(pixels, pixels, 4)).pictures() in range(4, 7)
     assert Room(small, 2, lambda: None, 3).pictures() == 3, "measured once; and no more than are asked for"
     assert Room(small, 2, lambda: None, 100).pictures() in range(4, 7), "nor more than fit"
-    assert Room(small, 1, lambda: torch.zeros(1)).pictures(free) == 1
-    assert Room(small, 1, lambda: torch.zeros(1), 3).pictures(free) == 1
+    assert Room(small, 1, lambda: torch.zeros(1)).pictures(whole_) == 1
+    assert Room(small, 1, lambda: torch.zeros(1), 3).pictures(whole_) == 1
     with pytest.raises(MindError, match="batch -1"):
         Room(small, 1, lambda: None, -1)

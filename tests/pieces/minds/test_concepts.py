@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from pieces.minds.concepts import Eye, open_eye
+from pieces.minds.concepts import NOTHING as BLANK
+from pieces.minds.concepts import SETTINGS, Eye, open_eye
 from pieces.minds.house.drawings import OBJECTS, Album, album
 from pieces.minds.house.figures import WEARERS
-from pieces.minds.mind import Mind, MindError, open_mind
+from pieces.minds.mind import HOUSE, Mind, MindError, open_mind
 
 CONCEPTS = tuple(f"a {thing}" for thing in OBJECTS)
 NOTHING = len(CONCEPTS)
@@ -119,3 +122,50 @@ def test_a_mind_without_clip_says_what_to_do(tiny_sd1: Path, tmp_path: Path, mon
         line = str(refused.value)
         assert "ive a folder" in line or "give FOLDER" in line
         assert "\n" not in line
+
+
+@pytest.fixture(scope="module")
+def with_clip(tiny_sd1: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A mind of somebody's with a CLIP in its folder, of no training at all."""
+    from transformers import CLIPConfig, CLIPModel
+
+    small = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
+    folder = tmp_path_factory.mktemp("own") / "mind"
+    shutil.copytree(tiny_sd1, folder)
+    words = {**small, "vocab_size": 64, "max_position_embeddings": 16, "eos_token_id": 1}
+    pictures = {**small, "image_size": 32, "patch_size": 16}
+    config = CLIPConfig(text_config=words, vision_config=pictures, projection_dim=8)
+    CLIPModel(config).save_pretrained(folder / "clip")
+    return folder
+
+
+def test_a_clip_that_a_mind_brings_is_taken_for_what_it_says_it_is(with_clip: Path, eye: Eye) -> None:
+    """All CLIPs are looked through in the usual way, but those that say otherwise, as the house mind's does."""
+    mind, told = open_mind(str(with_clip), device="cpu"), with_clip / "clip" / SETTINGS
+    usual = open_eye(mind)
+    assert usual.nothing == BLANK
+    assert usual.open("a cat") == ("a cat",)
+    np.testing.assert_allclose(usual.mean, [0.4815, 0.4578, 0.4082], atol=1e-4)  # of Radford et al.
+    (with_clip / "clip" / "preprocessor_config.json").write_text(
+        json.dumps({"image_mean": [0.1, 0.2, 0.3], "image_std": [0.5, 0.6, 0.7]})
+    )
+    np.testing.assert_allclose(open_eye(mind).mean, [0.1, 0.2, 0.3])
+    told.write_text('{"nothing": "void", "mean": 0.25}')
+    another = open_eye(mind)
+    assert (another.nothing, another.open("a cat")) == ("void", ("a cat",))
+    np.testing.assert_allclose([another.mean, another.deviation], [[0.25] * 3, [0.5, 0.6, 0.7]])
+    shutil.copyfile(HOUSE / "clip" / SETTINGS, told)
+    like = open_eye(mind)
+    assert (like.nothing, like.open("a cat")) == (eye.nothing, eye.open("a cat")) == ("", like.open("a cat"))
+    assert len(like.open("a cat")) > 1
+    np.testing.assert_array_equal([like.mean, like.deviation], [eye.mean, eye.deviation])
+
+
+@pytest.mark.parametrize("text", ["{", "[1]", '{"mean": "dark"}', '{"deviation": [1, 2]}', '{"mean": [[1], [2]]}'])
+def test_settings_that_are_none_are_named(with_clip: Path, tmp_path: Path, text: str) -> None:
+    shutil.copytree(with_clip, tmp_path / "mind")
+    (tmp_path / "mind" / "clip" / SETTINGS).write_text(text)
+    mind = open_mind(str(tmp_path / "mind"), device="cpu")
+    with pytest.raises(MindError, match=r"clip/eye\.json") as refused:
+        open_eye(mind)
+    assert "\n" not in str(refused.value)

@@ -77,6 +77,41 @@ def two(tiny) -> FrameBlock:
     return run(5, tiny, **TWO)
 
 
+def test_where_memory_runs_out_fewer_draws_are_made_at_once_and_that_is_told(tiny):
+    """A UNet that bears two pictures, in both halves of guidance: the same frames to rounding, and a notice."""
+    import torch
+
+    whole = run(5, tiny, steps=3, rest=1, draws=5)
+    made, controls = source(5, tiny, steps=3, rest=1, draws=5)
+    made.prepare(controls)
+
+    def little(module, given):
+        if len(given[0]) > 4:
+            raise torch.OutOfMemoryError("out of memory")
+
+    made._mind.pipeline.unet.register_forward_pre_hook(little)
+    spared = made.step(controls, (), 1000)
+    for name in (c.name for c in Denoising.channels if c.reproducible and c.dtype != "uint8"):
+        np.testing.assert_allclose(spared.arrays[name], whole.arrays[name], atol=1e-4, err_msg=name)
+    lines = [e.data["line"] for e in spared.events if e.kind == "notice"]
+    assert lines == ["out of memory with 5 pictures at once: 2 from now on"]
+    assert not [e for e in whole.events if e.kind == "notice"]
+
+
+def test_a_mind_that_does_not_fit_at_all_is_a_line(tiny):
+    import torch
+
+    made, controls = source(5, tiny, steps=3, draws=0)
+    made.prepare(controls)
+
+    def none(module, given):
+        raise torch.OutOfMemoryError("out of memory")
+
+    made._mind.pipeline.unet.register_forward_pre_hook(none)
+    with pytest.raises(MindError, match="needs more memory than there is for one picture"):
+        made.step(controls, (), 1)
+
+
 def test_the_spread_is_the_minds_own(trajectories, tmp_path):
     """That it falls follows from the noise that is put back, whoever predicts; how small it is, from what is known."""
     from pieces.minds.mind import HOUSE

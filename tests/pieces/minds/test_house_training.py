@@ -17,10 +17,12 @@ import pytest
 import torch
 
 from pieces.errors import DescantError
+from pieces.minds.concepts import open_eye
 from pieces.minds.house import networks
-from pieces.minds.house.drawings import album, caption, described, imagine, vocabulary
+from pieces.minds.house.drawings import album, caption, described, dressings, imagine, vocabulary
 from pieces.minds.house.train import Training, gate_prompts
 from pieces.minds.house.training import (
+    NOTHING,
     Recipe,
     TrainingError,
     _share,
@@ -30,6 +32,7 @@ from pieces.minds.house.training import (
     spoiled,
     velocity_loss,
 )
+from pieces.minds.mind import open_mind
 
 #: All four stages in a few seconds.
 SMALL = Recipe(
@@ -147,6 +150,13 @@ def test_the_mind_is_a_standard_folder(trained, tmp_path):
     files = [p for p in (tmp_path / "mind").rglob("*") if p.is_file()]
     assert sum(p.stat().st_size for p in files) <= 25 * 2**20
     assert {p.suffix for p in files} <= {".json", ".safetensors", ".txt", ".md"}
+    eye, shipped = (open_eye(open_mind(name, device="cpu")) for name in (str(tmp_path / "mind"), "house"))
+    assert eye.nothing == shipped.nothing == NOTHING
+    assert eye.open("a dog") == shipped.open("a dog") == dressings("a dog")
+    assert (eye.mean == shipped.mean).all()
+    assert (eye.deviation == shipped.deviation).all()
+    trained_with = as_tensor(np.zeros((1, 1, 1, 3), np.uint8))
+    assert (-eye.mean / eye.deviation == trained_with.numpy().ravel()).all(), "pictures are what they were in training"
     pipeline = StableDiffusionPipeline.from_pretrained(tmp_path / "mind", dtype=torch.float32)
     assert type(pipeline.unet).__name__ == "UNet2DConditionModel"
     shown = pipeline("a cat in a party hat", num_inference_steps=2, output_type="np").images

@@ -283,7 +283,7 @@ def test_a_size_is_one_that_can_be_drawn_or_refused_with_those_that_can(house: M
     else:
         wrong = height if not allowed[0] else width
         line = said_of(lambda: shape_of(HOUSE, height, width))
-        assert line.endswith(f" {wrong}: mind draws multiples of 16 pixels, 16 to 256")
+        assert line.endswith(f" {wrong}: this mind draws multiples of 16 pixels, 16 to 256")
 
 
 def test_another_size_is_drawn(house: Mind) -> None:

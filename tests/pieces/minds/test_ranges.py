@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 from pieces.minds import ranges as module
 from pieces.minds.concepts import Eye, open_eye
 from pieces.minds.house.drawings import OBJECTS
+from pieces.minds.identity import identity
 from pieces.minds.mind import HOUSE, Mind, MindError
-from pieces.minds.ranges import FILE, TRIED, Ranges, first_lost, keep, kept_in, known, measure
+from pieces.minds.ranges import FILE, TRIED, Ranges, first_lost, keep, kept_in, known, measure, scorer, scores
 from pieces.minds.surgery import fingerprint
 
 CELLS, HALVINGS = 8, 3
@@ -32,8 +33,8 @@ def few(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(module, name, value)
 
 
-def ranges(weights: str, part: str = "unet", precision: str = "float32", noise: float = 0.25) -> Ranges:
-    return Ranges(weights, precision, part, "a cat", 1.0, {"noise": noise, "down": 0.5, "up": 4.0})
+def ranges(weights: str, eye: str = "eye", part: str = "unet", precision: str = "float32", **lost: float) -> Ranges:
+    return Ranges(weights, eye, precision, part, "a cat", 1.0, lost or {"noise": 0.25, "down": 0.5, "up": 4.0})
 
 
 @given(st.floats(0, 1), st.floats(0.1, 8))
@@ -73,58 +74,121 @@ def test_a_concept_that_comes_back_is_not_taken_for_one_that_stays() -> None:
 @pytest.mark.usefixtures("few")
 def test_they_are_measured_of_a_part_and_leave_the_mind_as_it_is(house: Mind, eye: Eye) -> None:
     """The decoder bears less than the text encoder, which no amount of scaling up makes forget its cat."""
-    told: list[tuple[int, int]] = []
     before = fingerprint(house.modules)
-    decoder = measure(house, eye, lambda done, of: told.append((done, of)), part="vae")
-    words = measure(house, eye, part="text_encoder")
-    assert fingerprint(house.modules) == before == decoder.weights == words.weights
-    assert told[-1] == (16, 16)
-    assert (decoder.part, words.part) == ("vae", "text_encoder")
-    assert decoder.precision == "float32"
-    assert min(decoder.untouched, words.untouched) > 0.5
-    assert decoder.lost["noise"] < words.lost["noise"]
-    assert decoder.lost["up"] < words.lost["up"] == TRIED["up"]
-    assert decoder.most("down") == pytest.approx(min(1.5 * decoder.lost["down"], 1.0))
-    assert words.most("up") == TRIED["up"], "no further than was tried"
-    assert words.most("knockout") == 0
+    decoder, words = ({k: measure(house, eye, k, part) for k in ("noise", "up")} for part in ("vae", "text_encoder"))
+    for kind, one in [*decoder.items(), *words.items()]:
+        assert set(one.lost) == {kind}, "what was not asked for is not measured"
+        assert one.of == (before, identity(house, eye)["eye"], "vae" if one is decoder[kind] else "text_encoder")
+        assert one.precision == "float32"
+        assert one.untouched > 0.5
+    assert fingerprint(house.modules) == before
+    assert decoder["noise"].lost["noise"] < words["noise"].lost["noise"]
+    assert decoder["up"].lost["up"] < words["up"].lost["up"] == TRIED["up"]
+    assert decoder["noise"].most("noise") == pytest.approx(min(1.5 * decoder["noise"].lost["noise"], 1.0))
+    assert words["up"].most("up") == TRIED["up"], "no further than was tried"
+
+
+@pytest.mark.usefixtures("few")
+def test_what_keeps_scores_is_asked_in_their_place(house: Mind, eye: Eye) -> None:
+    """As often as is said at most, and for damages that follow from its answers alone."""
+    asked: list[list[float]] = []
+    for lost_at in (0.3, 0.3, 9.0):
+        asked.append([])
+
+        def score(damage: float, lost_at: float = lost_at) -> float:
+            asked[-1].append(damage)
+            return float(damage < lost_at)
+
+        found = measure(house, eye, "noise", score=score)
+        assert found.lost["noise"] == (0.375 if lost_at == 0.3 else 1.0)
+        assert found.untouched == 1.0
+    assert asked[0] == asked[1] == [0.0, 0.25, 0.5, 0.375]
+    assert asked[2] == [0.0, 0.25, 0.5, 0.75, 1.0]
+    assert max(map(len, asked)) <= scores() == 6
+
+
+@pytest.mark.usefixtures("few")
+def test_where_memory_holds_one_picture_it_is_said_and_the_score_is_that_of_all(house: Mind, eye: Eye) -> None:
+    """At half the damage that loses it, the two pictures score differently: one alone would give another mean."""
+    import torch
+
+    def spent(unet: torch.nn.Module, given: tuple[torch.Tensor, ...], named: dict[str, torch.Tensor]) -> None:
+        if len(given[0] if given else named["sample"]) > 2:  # one picture has two guidance halves
+            raise torch.OutOfMemoryError("CUDA out of memory")
+
+    before, damage = fingerprint(house.modules), 0.3125
+    free = scorer(house, eye, "noise")(damage)
+    mind = replace(house, said=[])
+    hook = mind.pipeline.unet.register_forward_pre_hook(spent, with_kwargs=True)
+    try:
+        found = scorer(mind, eye, "noise")(damage)
+        with pytest.MonkeyPatch.context() as one:
+            one.setattr(module, "PICTURES", 1)
+            alone = scorer(mind, eye, "noise")(damage)
+    finally:
+        hook.remove()
+    assert mind.said == ["out of memory with 2 pictures at once: 1 from now on"]
+    assert found == pytest.approx(free, abs=1e-4)
+    assert abs(alone - free) > 1e-2, "the measure can fail"
+    assert fingerprint(house.modules) == before
 
 
 @pytest.mark.usefixtures("few")
 def test_a_part_that_is_not_there_is_named(house: Mind, eye: Eye) -> None:
     with pytest.raises(MindError, match=r"no part 'text_encoder_2'; parts are text_encoder, unet, vae"):
-        measure(house, eye, part="text_encoder_2")
+        measure(house, eye, "noise", "text_encoder_2")
 
 
-def test_those_of_the_shipped_mind_are_its_own(house: Mind, tmp_path: Path) -> None:
-    found = known(house, tmp_path)
+def test_those_of_the_shipped_mind_are_its_own(house: Mind, eye: Eye, tmp_path: Path) -> None:
+    found = known(house, eye, tmp_path)
     assert found is not None
     assert found.precision == "float32"
     assert found.untouched > 0.9
-    decoder = known(house, tmp_path, "vae")
+    decoder = known(house, eye, tmp_path, "vae")
     assert decoder is not None
+    assert known(house, replace(eye, nothing="a blank picture"), tmp_path) is None, "another CLIP sees otherwise"
     assert decoder.lost["noise"] < found.lost["noise"]
     for kept in kept_in(HOUSE / FILE):
         assert kept.prompt.split()[1] in OBJECTS
         assert all(0 < kept.lost[kind] <= most for kind, most in TRIED.items())
 
 
-def test_one_file_holds_every_part_and_precision(house: Mind, tmp_path: Path) -> None:
+def test_one_file_holds_every_part_precision_and_clip(house: Mind, eye: Eye, tmp_path: Path) -> None:
     mind = replace(house, folder=tmp_path / "mind")
-    weights = fingerprint(mind.modules)
-    assert known(mind, tmp_path) is None
-    assert keep(ranges(weights), mind, tmp_path / "data").parent == tmp_path / "data", "it has no folder of its own"
-    assert known(mind, tmp_path / "data") == ranges(weights)
-    assert known(mind, tmp_path) is None
+    who = identity(mind, eye)
+    ours = (who["weights"], who["eye"])
+    assert known(mind, eye, tmp_path) is None
+    assert keep(ranges(*ours), mind, tmp_path / "data").parent == tmp_path / "data", "it has no folder of its own"
+    assert known(mind, eye, tmp_path / "data") == ranges(*ours)
+    assert known(mind, eye, tmp_path) is None
     (tmp_path / "mind").mkdir()
-    for one in (ranges(weights), ranges(weights, "vae"), ranges("others", precision="bfloat16")):
+    others = (ranges(ours[0], "another"), ranges("others", precision="bfloat16"))
+    for one in (ranges(*ours), ranges(*ours, "vae"), *others):
         assert keep(one, mind, tmp_path / "data") == tmp_path / "mind" / FILE
-    assert known(mind, tmp_path) == ranges(weights)
-    assert known(mind, tmp_path, "vae") == ranges(weights, "vae")
-    assert known(mind, tmp_path, "text_encoder") is None
-    keep(ranges(weights, noise=0.125), mind, tmp_path)
-    assert [r.precision for r in kept_in(tmp_path / "mind" / FILE)] == ["float32", "bfloat16", "float32"]
-    assert known(mind, tmp_path) == ranges(weights, noise=0.125), "measured again: the old gives way"
+    assert known(mind, eye, tmp_path) == ranges(*ours)
+    assert known(mind, eye, tmp_path, "vae") == ranges(*ours, "vae")
+    assert known(mind, eye, tmp_path, "text_encoder") is None
+    keep(ranges(*ours, noise=0.125), mind, tmp_path)
+    assert known(mind, eye, tmp_path) == ranges(*ours, noise=0.125, down=0.5, up=4.0), "that which is new gives way"
+    kept = kept_in(tmp_path / "mind" / FILE)
+    assert len(kept) == 4
+    assert all(one in kept for one in others)
     assert [p.name for p in (tmp_path / "mind").iterdir()] == [FILE]
+
+
+def test_it_grows_by_surgeries_wherever_they_were_kept(house: Mind, eye: Eye, tmp_path: Path) -> None:
+    """Of a mind that is installed for all, what is shipped lies in its folder, and what was measured does not."""
+    mind = replace(house, folder=tmp_path / "mind")
+    who = identity(mind, eye)
+    ours = (who["weights"], who["eye"])
+    for kind, damage in {"noise": 0.25, "up": 2.0}.items():
+        aside = keep(ranges(*ours, **{kind: damage}), mind, tmp_path / "data")
+    assert [one.lost for one in kept_in(aside)] == [{"noise": 0.25, "up": 2.0}]
+    (tmp_path / "mind").mkdir()
+    keep(ranges(*ours, noise=0.5, down=0.75), mind, tmp_path / "data")
+    keep(ranges(*ours, "vae", up=3.0), mind, tmp_path / "data")
+    assert known(mind, eye, tmp_path / "data") == ranges(*ours, noise=0.5, down=0.75, up=2.0)
+    assert known(mind, eye, tmp_path / "none") == ranges(*ours, noise=0.5, down=0.75)
 
 
 @pytest.mark.parametrize("text", ["", "[", "{}", "[1]", '[{"weights": "a"}]', '{"weights": "a", "lost": {"noise": 1}}'])

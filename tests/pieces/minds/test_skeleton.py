@@ -41,6 +41,20 @@ def test_it_has_those_of_the_house_mind_and_not_those_of_another(house: Mind, ti
     assert anatomy(skeleton("tiny", tiny_sd1)) != anatomy(house)
 
 
+def test_the_libraries_say_nothing_of_it(tiny_sd1: Path) -> None:
+    """Bars and warnings of theirs would stand among what a command says."""
+    import transformers.utils.logging
+    from diffusers.utils import logging
+
+    for library in (logging, transformers.utils.logging):
+        library.set_verbosity_info()
+        library.enable_progress_bar()
+    skeleton("tiny", tiny_sd1)
+    for library in (logging, transformers.utils.logging):
+        assert library.get_verbosity() == library.ERROR
+        assert not library.is_progress_bar_enabled()
+
+
 def test_it_is_light_whatever_the_mind(tiny_sd1: Path, tmp_path: Path) -> None:
     """The UNet of Stable Diffusion 1.5 would be 3.4 GB."""
     bare = without_weights(tiny_sd1, tmp_path / "full")

@@ -38,7 +38,7 @@ def test_a_batch_is_as_large_as_memory_allows(monkeypatch: pytest.MonkeyPatch) -
     assert sizes == [1, 8], "one to see how much it holds, then all"
     assert drawn(looker, 4)[0] == [8], "which is known from then on"
     (each,) = mind.held.values()
-    monkeypatch.setattr("pieces.minds.fitting.free_memory", lambda device: int(3.5 * each / SHARE))
+    monkeypatch.setattr("pieces.minds.fitting.memory", lambda device: (int(3.5 * each / SHARE), 100 * each))
     sizes, pictures = drawn(looker, 4)
     assert sizes == [3, 3, 2]
     assert np.abs(pictures.astype(int) - expected).max() <= 1

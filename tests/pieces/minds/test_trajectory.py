@@ -11,7 +11,7 @@ from diffusers import DDIMScheduler
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pieces.minds.mind import Meaning, Mind, Settings, open_mind
+from pieces.minds.mind import Meaning, Mind, Settings, open_mind, shape_of
 from pieces.minds.trajectory import Move, Route, Step, Traveller
 
 GUIDANCE = 3.0
@@ -45,6 +45,22 @@ def test_it_is_the_pipelines_own_drawing_bit_for_bit(house, meaning, ten):
     assert torch.equal(ten[-1].latents, drawn)
     other = house.draw(meaning, house.noise([2]), Settings(steps=10, guidance=GUIDANCE))
     assert not torch.equal(ten[-1].latents, other), "the measure can fail"
+
+
+def test_a_mind_that_is_told_the_size_is_told_the_right_one(tiny_xl):
+    """Stable Diffusion XL, beside the prompt, whoever asks."""
+    mind = open_mind(str(tiny_xl), device="cpu")
+    meaning, noise = mind.meaning(["a cat"]), mind.noise([1], shape_of(mind.folder, 48, 64)[0])
+    told: list[list[float]] = []
+    hook = mind.pipeline.unet.register_forward_pre_hook(
+        lambda module, given, words: told.append(words["added_cond_kwargs"]["time_ids"][0].tolist()), with_kwargs=True
+    )
+    try:
+        Traveller(mind).go(meaning, noise, strides(2), GUIDANCE)
+        mind.draw(meaning, noise, Settings(steps=2, guidance=GUIDANCE))
+    finally:
+        hook.remove()
+    assert told == [[48, 64, 0, 0, 48, 64]] * 4
 
 
 def test_runs_may_be_cut_anywhere(house, meaning, ten):
