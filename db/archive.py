@@ -43,6 +43,8 @@ from db.records import (
 )
 from db.sessions import Sessions
 from db.showings import Showings
+from db.studies import Studies
+from db.visiting import Visiting
 from pieces.signals import Event, FrameBlock, Frames, gather
 from pieces.source import nearest
 from pieces.stream import StreamWriter
@@ -83,6 +85,10 @@ class Archive:
         Work in the studio.
     showings : Showings
         What exhibitions show.
+    visiting : Visiting
+        Visits to games, turn by turn.
+    studies : Studies
+        Experiments with their trials, and what coders write.
     """
 
     def __init__(self, database: Database) -> None:
@@ -90,13 +96,15 @@ class Archive:
         self.labels = Labels(database)
         self.sessions = Sessions(database)
         self.showings = Showings(database)
+        self.visiting = Visiting(database)
+        self.studies = Studies(database)
         self._store = MediaStore(database.media_folder)
         self.where = database.where
         self.media_folder = database.media_folder
 
     @classmethod
     def open(cls, where: str | Path, create: bool = True, patience: float = BUSY_S) -> Archive:
-        """Open an archive, or create one; running takes whose process is gone are marked as interrupted.
+        """Open an archive, or create one; what runs and whose process is gone is marked as interrupted.
 
         Parameters
         ----------
@@ -398,6 +406,8 @@ class Archive:
         """Store a visit; returns its id."""
         with self._database.write() as session:
             self._need(session, visit.take_id)
+            if visit.transcript_id is not None:
+                self.visiting.need(session, visit.transcript_id)
             return _add(session, Visit, visit)
 
     def visits(self, take_id: str | None = None) -> list[VisitRecord]:

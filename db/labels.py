@@ -59,7 +59,7 @@ class Labels:
 
     def tag(self, take_id: str, add: Iterable[str] = (), remove: Iterable[str] = ()) -> tuple[str, ...]:
         """Add tags to a take and remove others; returns those it has now."""
-        more, less = {_tag(t) for t in add}, {_tag(t) for t in remove}
+        more, less = {as_tag(t) for t in add}, {as_tag(t) for t in remove}
         with self._database.write() as session:
             _label(session, take_id)
             had = set(session.scalars(select(Tag.tag).where(Tag.take_id == take_id)))
@@ -75,7 +75,7 @@ class Labels:
             return [Tagged(*row) for row in session.execute(query)]
 
 
-def _tag(text: str) -> str:
+def as_tag(text: str) -> str:
     """A tag as it is kept: one word in small letters, so that none is written in two ways."""
     tag = text.strip().casefold()
     if not tag or len(tag) > _SHORT or any(c.isspace() or c == "," or not c.isprintable() for c in tag):

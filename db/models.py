@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime
 from typing import Any
 
@@ -42,12 +43,35 @@ class Utc(TypeDecorator[datetime]):
         return None if value is None else value.replace(tzinfo=UTC)
 
 
+#: Characters that not every database takes: SQLite no lone surrogates, PostgreSQL no NUL. They are kept as their number
+#: behind a character that stands for nothing else.
+_REFUSED = re.compile("[\x00\ud800-\udfff\uffff]")
+_KEPT = re.compile("\uffff([0-9a-f]{4})")
+
+
+class Said(TypeDecorator[str]):
+    """What others said or wrote: any text at all, and it comes back as it went in."""
+
+    impl = Text
+    cache_ok = True
+
+    def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:
+        """To the database."""
+        return value and _REFUSED.sub(lambda found: f"\uffff{ord(found[0]):04x}", value)
+
+    def process_result_value(self, value: Any | None, dialect: Dialect) -> str | None:
+        """From the database."""
+        return value and _KEPT.sub(lambda found: chr(int(found[1], 16)), value)
+
+
 def _choice(*values: str) -> Enum:
     return Enum(*values, native_enum=False, length=16)
 
 
 #: An index over array channels alone, so that scalar channels do not pay for it.
 _ANY = text("arrays IS NOT NULL")
+#: An index over transcripts that nobody has ended.
+_OPEN = text("ended IS NULL")
 
 
 class Base(DeclarativeBase):
@@ -251,6 +275,149 @@ class Visit(Base):
     words: Mapped[str] = mapped_column(Text)
     rows: Mapped[list[Any]]
     details: Mapped[dict[str, Any]]
+    #: The visit to a game that it was a part of, and the room in which its take was.
+    transcript_id: Mapped[str | None] = mapped_column(ForeignKey("transcripts.id", ondelete="CASCADE"), index=True)
+    room: Mapped[int | None]
+
+
+class Transcript(Base):
+    """One visit to a game, turn by turn in `Turn`; each entering of a room with a take is a `Visit`."""
+
+    __tablename__ = "transcripts"
+    __table_args__ = (
+        ForeignKeyConstraint(["experiment_id", "trial"], ["trials.experiment_id", "trials.number"]),
+        Index(None, "experiment_id", "trial"),
+        Index(None, "updated", sqlite_where=_OPEN, postgresql_where=_OPEN),
+    )
+
+    id: Mapped[str] = mapped_column(String(36), primary_key=True)
+    created: Mapped[datetime]
+    #: Time of the last turn, by which a visit on another machine shows that it goes on.
+    updated: Mapped[datetime]
+    seed: Mapped[int]
+    #: The trial that it belongs to; both null outside studies.
+    experiment_id: Mapped[str | None] = mapped_column(String(36))
+    trial: Mapped[int | None]
+    visitor: Mapped[str] = mapped_column(Said)
+    wording: Mapped[str] = mapped_column(Said)
+    words: Mapped[str] = mapped_column(Said)
+    ended: Mapped[str | None] = mapped_column(Said)
+    #: The process in which it takes place, see `db.process`.
+    process: Mapped[dict[str, Any]]
+    instruction: Mapped[str] = mapped_column(Said)
+    about: Mapped[dict[str, Any]]
+    #: Takes of its rooms, and the rules of the game.
+    setting: Mapped[dict[str, Any]]
+    report: Mapped[dict[str, Any] | None]
+
+
+class Turn(Base):
+    """One command with its observation."""
+
+    __tablename__ = "turns"
+
+    transcript_id: Mapped[str] = mapped_column(ForeignKey("transcripts.id", ondelete="CASCADE"), primary_key=True)
+    number: Mapped[int] = mapped_column(primary_key=True)
+    room: Mapped[int | None]
+    first: Mapped[int | None]
+    count: Mapped[int | None]
+    budget: Mapped[float]
+    reward: Mapped[float]
+    command: Mapped[str] = mapped_column(Said)
+    observation: Mapped[str] = mapped_column(Said)
+    decisions: Mapped[list[Any]]
+
+
+class Experiment(Base):
+    """A designed comparison, frozen before it ran."""
+
+    __tablename__ = "experiments"
+    __table_args__ = (Index(None, "hash", unique=True),)
+
+    id: Mapped[str] = mapped_column(String(36), primary_key=True)
+    created: Mapped[datetime]
+    name: Mapped[str] = mapped_column(Said)
+    hash: Mapped[str] = mapped_column(String(64))
+    files: Mapped[dict[str, Any]]
+    design: Mapped[dict[str, Any]]
+
+
+class Work(Base):
+    """A take that an experiment is made on, by the name that the design gives it."""
+
+    __tablename__ = "works"
+
+    experiment_id: Mapped[str] = mapped_column(ForeignKey("experiments.id"), primary_key=True)
+    name: Mapped[str] = mapped_column(String(255), primary_key=True)
+    take_id: Mapped[str] = mapped_column(ForeignKey("takes.id"), index=True)
+
+
+class Deviation(Base):
+    """Where an experiment was not run as it was frozen."""
+
+    __tablename__ = "deviations"
+
+    experiment_id: Mapped[str] = mapped_column(ForeignKey("experiments.id"), primary_key=True)
+    number: Mapped[int] = mapped_column(primary_key=True)
+    created: Mapped[datetime]
+    author: Mapped[str] = mapped_column(Said)
+    text: Mapped[str] = mapped_column(Said)
+    changes: Mapped[dict[str, Any]]
+
+
+class Trial(Base):
+    """One run of one cell of an experiment's design."""
+
+    __tablename__ = "trials"
+
+    experiment_id: Mapped[str] = mapped_column(ForeignKey("experiments.id"), primary_key=True)
+    number: Mapped[int] = mapped_column(primary_key=True)
+    status: Mapped[str] = mapped_column(_choice("running", "done", "failed", "excluded"))
+    attempts: Mapped[int] = mapped_column(default=1)
+    #: Of the last attempt.
+    started: Mapped[datetime]
+    ended: Mapped[datetime | None]
+    #: The process that runs it, see `db.process`.
+    process: Mapped[dict[str, Any]]
+    factors: Mapped[dict[str, Any]]
+    outcome: Mapped[dict[str, Any] | None]
+    cost: Mapped[dict[str, Any] | None]
+    error: Mapped[str | None] = mapped_column(Said)
+
+
+class Annotation(Base):
+    """What a person wrote on a transcript; it is never changed, only withdrawn."""
+
+    __tablename__ = "annotations"
+    __table_args__ = (
+        # By its own name: the convention's is that of the key on the transcript, which alone holds without a turn.
+        ForeignKeyConstraint(
+            ["transcript_id", "turn"], ["turns.transcript_id", "turns.number"], name="fk_annotations_turn"
+        ),
+        Index(None, "tag", "id"),
+        Index(None, "transcript_id", "turn"),
+    )
+
+    id: Mapped[str] = mapped_column(String(36), primary_key=True)
+    transcript_id: Mapped[str] = mapped_column(ForeignKey("transcripts.id"))
+    turn: Mapped[int | None]
+    created: Mapped[datetime]
+    withdrawn: Mapped[datetime | None]
+    kind: Mapped[str] = mapped_column(_choice("fact", "interpretation"))
+    blind: Mapped[bool]
+    tag: Mapped[str] = mapped_column(String(255))
+    author: Mapped[str] = mapped_column(Said)
+    text: Mapped[str] = mapped_column(Said)
+
+
+class Unblinding(Base):
+    """Since when a coder knows the conditions of an experiment's trials."""
+
+    __tablename__ = "unblindings"
+
+    experiment_id: Mapped[str] = mapped_column(ForeignKey("experiments.id"), primary_key=True)
+    coder: Mapped[str] = mapped_column(String(255), primary_key=True)
+    created: Mapped[datetime]
 
 
 class Proposal(Base):

@@ -289,6 +289,10 @@ class VisitRecord:
         What it said in the end.
     details : mapping
         Anything else, as JSON.
+    transcript_id : str or None
+        The visit to a game that it was a part of, if it was of one.
+    room : int or None
+        The room of the game in which the take was.
     id, created : str
         Set by the archive.
     """
@@ -303,6 +307,8 @@ class VisitRecord:
     rows: Sequence[Json] = ()
     verdict: str | None = None
     details: Json = field(default_factory=dict)
+    transcript_id: str | None = None
+    room: int | None = None
     id: str = ""
     created: str = ""
 
@@ -373,6 +379,10 @@ class CheckReport:
         Running takes whose process is gone, marked as interrupted where repair was wanted.
     problems : tuple of str
         One line each; empty for a clean archive.
+    transcripts : int
+        How many there are.
+    broken_off : tuple of str
+        Running transcripts whose process is gone, marked likewise.
     """
 
     takes: int
@@ -380,6 +390,8 @@ class CheckReport:
     media: int
     interrupted: tuple[str, ...]
     problems: tuple[str, ...]
+    transcripts: int = 0
+    broken_off: tuple[str, ...] = ()
 
     @property
     def clean(self) -> bool:
@@ -392,7 +404,8 @@ class CheckReport:
 
     def __str__(self) -> str:
         marked = [f"take {i}: its process is gone: marked as interrupted" for i in self.interrupted]
-        seen = f"{self.takes} takes, {self.blocks} blocks, {self.media} media files: "
+        marked += [f"transcript {i}: its process is gone: marked as interrupted" for i in self.broken_off]
+        seen = f"{self.takes} takes, {self.blocks} blocks, {self.media} media files, {self.transcripts} transcripts: "
         return "\n".join(
             [*marked, *self.problems, seen + (f"{len(self.problems)} problems" if self.problems else "clean")]
         )
@@ -412,6 +425,8 @@ class GcReport:
         Bytes of blocks and files given back.
     sessions, showings : int
         Work in the studio that was closed, and showings of exhibitions.
+    transcripts : int
+        Visits to games that attended nothing but these takes.
     """
 
     takes: tuple[str, ...]
@@ -419,11 +434,12 @@ class GcReport:
     bytes: int
     sessions: int = 0
     showings: int = 0
+    transcripts: int = 0
 
     def to_json(self) -> dict[str, Any]:
         """Plain data."""
         return asdict(self)
 
     def __str__(self) -> str:
-        work = f"{self.sessions} closed sessions, {self.showings} showings"
+        work = f"{self.transcripts} transcripts, {self.sessions} closed sessions, {self.showings} showings"
         return f"{len(self.takes)} scratch takes, {self.files} files, {work}, {self.bytes / 1e6:.1f} MB"

@@ -12,9 +12,9 @@ from uuid_utils import uuid7
 from db.database import Database
 from db.finding import iso
 from db.models import SessionEdit, StudioSession, Take
-from db.process import is_gone, this_process
+from db.process import this_process
 from db.records import ArchiveError, Parent
-from db.upkeep import ELSEWHERE
+from db.upkeep import is_left
 from db.work import Edit, SessionRecord
 
 
@@ -66,7 +66,7 @@ class Sessions:
         """Sessions that were not closed and whose process is gone, the last one that was worked on first."""
         query = select(StudioSession).where(~StudioSession.closed).order_by(StudioSession.updated.desc())
         with self._database.read() as session:
-            return [_record(row) for row in session.scalars(query) if _is_gone(row)]
+            return [_record(row) for row in session.scalars(query) if is_left(row.process, row.updated)]
 
     def earlier(self, limit: int = 200) -> list[tuple[SessionRecord, str]]:
         """Sessions that nobody works on, and the edit at which each stands; the last one that was worked on first."""
@@ -74,7 +74,7 @@ class Sessions:
         query = select(StudioSession, SessionEdit.label).join(SessionEdit, stands)
         with self._database.read() as session:
             rows = session.execute(query.order_by(StudioSession.updated.desc()).limit(limit)).all()
-            return [(_record(row), label) for row, label in rows if row.closed or _is_gone(row)]
+            return [(_record(row), label) for row, label in rows if row.closed or is_left(row.process, row.updated)]
 
     def take_over(self, session_id: str) -> tuple[SessionRecord, tuple[Edit, ...]]:
         """Go on with a session in this process; returns it with all its edits, in order of number.
@@ -83,7 +83,7 @@ class Sessions:
         """
         with self._database.write() as session:
             row = self._need(session, session_id)
-            if not row.closed and not _is_gone(row) and row.process != this_process():
+            if not row.closed and not is_left(row.process, row.updated) and row.process != this_process():
                 raise ArchiveError(
                     f"session {row.name!r} is open in process {row.process['pid']} on {row.process['host']}: "
                     "close it there first"
@@ -117,12 +117,6 @@ def _edit_row(session_id: str, edit: Edit) -> dict[str, Any]:
         "label": edit.label,
         "piece": dict(edit.piece),
     }
-
-
-def _is_gone(row: StudioSession) -> bool:
-    """Whether nobody works on it: its process has ended or, on another machine, has kept nothing for long."""
-    gone = is_gone(row.process)
-    return datetime.now(UTC) - row.updated > ELSEWHERE if gone is None else gone
 
 
 def _record(row: StudioSession) -> SessionRecord:

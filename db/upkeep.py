@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -13,32 +13,60 @@ from db.blocks import read_blocks
 from db.database import Database
 from db.finding import children
 from db.media import MediaStore, Stored
-from db.models import Block, Media, Part, Showing, StudioSession, Take, TakeMedia, TakeParent
+from db.models import (
+    Annotation,
+    Block,
+    Media,
+    Part,
+    Showing,
+    StudioSession,
+    Take,
+    TakeMedia,
+    TakeParent,
+    Transcript,
+    Turn,
+    Visit,
+    Work,
+)
 from db.process import is_gone
-from db.records import ArchiveError, CheckReport, GcReport, combined_hash
+from db.records import ArchiveError, CheckReport, GcReport, Json, combined_hash
 from pieces.signals import SignalsHash
 
-#: A recorder on another machine that has committed nothing for so long is taken for gone.
+#: Whoever works on another machine and has committed nothing for so long is taken for gone.
 ELSEWHERE = timedelta(days=1)
+#: How a transcript ended whose process is gone.
+INTERRUPTED = "interrupted"
 
 
-def mark_gone(database: Database, repair: bool = True) -> tuple[str, ...]:
-    """Find running takes whose process is gone, and mark them as interrupted; returns their ids."""
-    running = select(Take).where(Take.status == "running").order_by(Take.id)
+def mark_gone(database: Database, repair: bool = True) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Find running takes and transcripts whose process is gone, and mark them as interrupted; returns their ids."""
+    takes = _mark(database, Take, Take.status == "running", {"status": "interrupted"}, repair)
+    return takes, _mark(database, Transcript, Transcript.ended.is_(None), {"ended": INTERRUPTED}, repair)
+
+
+def _mark(
+    database: Database,
+    table: type[Take] | type[Transcript],
+    which: ColumnElement[bool],
+    values: Mapping[str, str],
+    repair: bool,
+) -> tuple[str, ...]:
+    running = select(table.id, table.process, table.updated).where(which).order_by(table.id)
     with database.read() as session:
-        gone = tuple(take.id for take in session.scalars(running) if _is_gone(take))
+        gone = tuple(row.id for row in session.execute(running) if is_left(row.process, row.updated))
     if gone and repair:
         with database.write() as session:
             # Looked at again: somebody may have resumed one meanwhile.
-            takes = session.scalars(running.where(Take.id.in_(gone)))
-            gone = tuple(take.id for take in takes if _is_gone(take))
-            session.execute(update(Take).where(Take.id.in_(gone)).values(status="interrupted"))
+            rows = session.execute(running.where(table.id.in_(gone)))
+            gone = tuple(row.id for row in rows if is_left(row.process, row.updated))
+            session.execute(update(table).where(table.id.in_(gone)).values(**values))
     return gone
 
 
-def _is_gone(take: Take) -> bool:
-    gone = is_gone(take.process)
-    return datetime.now(UTC) - take.updated > ELSEWHERE if gone is None else gone
+def is_left(process: Json, updated: datetime) -> bool:
+    """Whether nobody works on it: its process has ended or, on another machine, has kept nothing for long."""
+    gone = is_gone(process)
+    return datetime.now(UTC) - updated > ELSEWHERE if gone is None else gone
 
 
 def check(database: Database, store: MediaStore, repair: bool = True) -> CheckReport:
@@ -52,11 +80,13 @@ def check(database: Database, store: MediaStore, repair: bool = True) -> CheckRe
     database, store
         The archive.
     repair : bool
-        Whether running takes whose process is gone are marked as interrupted.
+        Whether running takes and transcripts whose process is gone are marked as interrupted.
     """
-    interrupted = mark_gone(database, repair)
+    interrupted, broken_off = mark_gone(database, repair)
     problems = list(_database_problems(database))
     with database.read() as session:
+        problems.extend(_audience_problems(session))
+        transcripts = session.scalar(select(func.count()).select_from(Transcript)) or 0
         take_ids = list(session.scalars(select(Take.id).order_by(Take.id)))
         blocks = session.scalar(select(func.count()).select_from(Block)) or 0
         files = [
@@ -65,7 +95,7 @@ def check(database: Database, store: MediaStore, repair: bool = True) -> CheckRe
     for take_id in take_ids:
         problems.extend(_take_problems(database, store, take_id))
     problems.extend(p for stored in files if (p := store.problem(stored)))
-    return CheckReport(len(take_ids), blocks, len(files), interrupted, tuple(problems))
+    return CheckReport(len(take_ids), blocks, len(files), interrupted, tuple(problems), transcripts, broken_off)
 
 
 def _database_problems(database: Database) -> Iterator[str]:
@@ -76,6 +106,16 @@ def _database_problems(database: Database) -> Iterator[str]:
         yield from (f"{database.where}: {line}" for line in found if line != "ok")
         for table, row, parent, _ in session.execute(text("PRAGMA foreign_key_check")):
             yield f"{database.where}: row {row} of {table} refers to a row that {parent} has not"
+
+
+def _audience_problems(session: Session) -> Iterator[str]:
+    count, first, last = func.count(), func.min(Turn.number), func.max(Turn.number)
+    turns = select(Turn.transcript_id, count, first, last).group_by(Turn.transcript_id)
+    for transcript_id, told, begins, ends in session.execute(turns.having((first != 0) | (last != count - 1))):
+        yield f"transcript {transcript_id}: of its turns up to {ends} it has {told}, from {begins} on"
+    visits = select(Visit.id, Visit.take_id).outerjoin(Take, Take.id == Visit.take_id).where(Take.id.is_(None))
+    for visit_id, take_id in session.execute(visits.order_by(Visit.id)):
+        yield f"visit {visit_id}: its take {take_id} is not there"
 
 
 def _take_problems(database: Database, store: MediaStore, take_id: str) -> Iterator[str]:
@@ -118,9 +158,10 @@ def gc(
 ) -> GcReport:
     """Remove scratch takes that are too old, then the oldest ones beyond the quota, then files nobody refers to.
 
-    Kept and running takes are never touched, nor are scratch takes that a remaining take descends from. Sessions that
-    were closed so long ago go too, with their edits, but not one whose take is kept; so do showings, but not the one
-    that says where its programme stands.
+    Kept and running takes are never touched, nor are scratch takes that a remaining take descends from or that an
+    experiment was made on. A transcript goes with the last take that it attended. Sessions that were closed so long
+    ago go too, with their edits, but not one whose take is kept; so do showings, but not the one that says where its
+    programme stands.
 
     Parameters
     ----------
@@ -136,14 +177,14 @@ def gc(
     before = datetime.now(UTC) - timedelta(days=scratch_age_days)
     if dry_run:
         with database.write() as session:
-            takes, freed = _prune(session, before, scratch_quota_bytes)
+            takes, freed, transcripts = _prune(session, before, scratch_quota_bytes)
             work = _prune_work(session, before)
             files = list(_unreferenced(session, store))
-            report = GcReport(takes, len(files), freed + sum(_size(f) for f in files), *work)
+            report = GcReport(takes, len(files), freed + sum(_size(f) for f in files), *work, transcripts)
             session.rollback()
         return report
     with database.write() as session:
-        takes, freed = _prune(session, before, scratch_quota_bytes)
+        takes, freed, transcripts = _prune(session, before, scratch_quota_bytes)
         work = _prune_work(session, before)
     with database.write() as session:
         # Unlinked before the commit and under the writer's lock: whoever adds the same content either keeps its row
@@ -152,7 +193,7 @@ def gc(
         for file in files:
             freed += _size(file)
             file.unlink(missing_ok=True)
-    return GcReport(takes, len(files), freed, *work)
+    return GcReport(takes, len(files), freed, *work, transcripts)
 
 
 def discard(database: Database, store: MediaStore, take_id: str, kept: bool) -> int:
@@ -171,16 +212,18 @@ def discard(database: Database, store: MediaStore, take_id: str, kept: bool) -> 
         take = session.get(Take, take_id)
         if take is None:
             raise ArchiveError(f"no take {take_id!r} in {database.where}")
-        if take.status == "running" and not _is_gone(take):
+        if take.status == "running" and not is_left(take.process, take.updated):
             raise ArchiveError(f"take {take_id} is being recorded: stop it first")
         if take.retention == "kept" and not kept:
             raise ArchiveError(f"take {take_id} is kept: make it scratch first")
         if heirs := children(session, [take_id]):
             raise ArchiveError(f"take {take_id}: {len(heirs)} came from it ({heirs[0]} ...): discard them first")
+        if take_id in session.scalars(_STUDIED).all():
+            raise ArchiveError(f"take {take_id} belongs to an experiment: what was found there rests on it")
         own = select(TakeMedia.sha256).where(TakeMedia.take_id == take_id)
         arrays = select(Block.arrays).where(Block.take_id == take_id)
         freed, hashes = take.bytes, {*session.scalars(own), *session.scalars(arrays)}
-        session.execute(delete(Take).where(Take.id == take_id))
+        _remove(session, [take_id])
         for sha256 in hashes - {None}:
             media = session.scalar(select(Media).where(Media.sha256 == sha256, ~_REFERENCED))
             if media is not None:
@@ -190,9 +233,9 @@ def discard(database: Database, store: MediaStore, take_id: str, kept: bool) -> 
     return freed
 
 
-def _prune(session: Session, before: datetime, quota: int) -> tuple[tuple[str, ...], int]:
-    """Delete scratch takes; returns their ids, newest first, and the size of their blocks."""
-    scratch = and_(Take.retention == "scratch", Take.status != "running")
+def _prune(session: Session, before: datetime, quota: int) -> tuple[tuple[str, ...], int, int]:
+    """Delete scratch takes; returns their ids, newest first, the size of their blocks, and the count of transcripts."""
+    scratch = and_(Take.retention == "scratch", Take.status != "running", Take.id.not_in(_STUDIED))
     query = select(Take.id, Take.created, Take.bytes, _file_bytes()).where(scratch).order_by(Take.id.desc())
     chosen: dict[str, int] = {}
     room = quota
@@ -202,10 +245,25 @@ def _prune(session: Session, before: datetime, quota: int) -> tuple[tuple[str, .
             chosen[take_id] = block_bytes
     for needed in _ancestors(session, chosen):
         chosen.pop(needed, None)
-    if chosen:  # newest first, so that children go before their parents
-        gone = delete(Take).where(Take.id == bindparam("gone"))
-        session.connection().execute(gone, [{"gone": take_id} for take_id in chosen])
-    return tuple(chosen), sum(chosen.values())
+    return tuple(chosen), sum(chosen.values()), _remove(session, tuple(chosen))
+
+
+def _remove(session: Session, take_ids: Sequence[str]) -> int:
+    """Delete takes, children before their parents, and transcripts of no other take; returns how many of these.
+
+    What goes on or is coded stays.
+    """
+    if not take_ids:
+        return 0
+    attended = [{"gone": i} for i in session.scalars(_ATTENDED.where(Visit.take_id.in_(take_ids)).distinct())]
+    connection = session.connection()
+    connection.execute(delete(Take).where(Take.id == bindparam("gone")), [{"gone": i} for i in take_ids])
+    if not attended:
+        return 0
+    coded = select(Annotation.transcript_id)
+    alone = ~exists().where(Visit.transcript_id == Transcript.id) & Transcript.id.not_in(coded)
+    over = delete(Transcript).where(Transcript.id == bindparam("gone"), Transcript.ended.is_not(None), alone)
+    return connection.execute(over, attended).rowcount
 
 
 def _prune_work(session: Session, before: datetime) -> tuple[int, int]:
@@ -264,3 +322,11 @@ def _size(file: Path) -> int:
 _REFERENCED = exists().where(TakeMedia.sha256 == Media.sha256).correlate(Media) | exists().where(
     Block.arrays == Media.sha256
 ).correlate(Media)
+#: Transcripts of visits, and takes that experiments are made on.
+_ATTENDED = select(Visit.transcript_id).where(Visit.transcript_id.is_not(None))
+_STUDIED = (
+    select(Visit.take_id)
+    .join(Transcript, Transcript.id == Visit.transcript_id)
+    .where(Transcript.experiment_id.is_not(None))
+    .union(select(Work.take_id))
+)

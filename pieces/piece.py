@@ -9,7 +9,6 @@ from __future__ import annotations
 import copy
 import hashlib
 import json
-import math
 import re
 import tomllib
 from collections.abc import Mapping
@@ -21,6 +20,7 @@ import tomlkit
 from pydantic import BeforeValidator, Field, ValidationError, model_validator
 
 from pieces.errors import DescantError
+from pieces.knobs import Choice, Knob
 from pieces.metre import Metre, Model
 from pieces.sections import LONGEST, Name, Section, check_form
 from pieces.signals import Value
@@ -111,34 +111,6 @@ class Picture(Model):
         return (self, *self.beside)
 
 
-class Knob(Model):
-    """A number of the piece that a steerer may turn: its dotted path, its range and scale."""
-
-    path: str
-    range: tuple[float, float]
-    shape: Literal["linear", "log"] = "linear"
-
-    @model_validator(mode="after")
-    def _rises(self) -> Knob:
-        low, high = self.range
-        if not low < high:
-            raise ValueError("range must rise")
-        if self.shape == "log" and low <= 0:
-            raise ValueError("a log knob needs a positive range")
-        return self
-
-    def value(self, u: float) -> float:
-        """Value at `u` in 0..1."""
-        low, high = self.range
-        return float(low * (high / low) ** u) if self.shape == "log" else float(low + u * (high - low))
-
-    def position(self, value: float) -> float:
-        """Inverse of `value`, clipped to 0..1."""
-        low, high = self.range
-        value = min(max(float(value), low), high)
-        return math.log(value / low) / math.log(high / low) if self.shape == "log" else (value - low) / (high - low)
-
-
 class Piece(Model):
     """A composition. `base` is the folder that relative paths in it are read against; it is no part of the piece."""
 
@@ -197,12 +169,18 @@ class Piece(Model):
             *parents, last = path.split(".")
             node: Any = raw
             for key in parents:
-                if not isinstance(node, dict) or key not in node:
+                if isinstance(node, list) and key.isdecimal() and int(key) < len(node):
+                    node = node[int(key)]
+                elif isinstance(node, dict) and key in node:
+                    node = node[key]
+                else:
                     raise PieceError(f"{path}: no {key!r}{nearest(key, node if isinstance(node, dict) else {})}")
-                node = node[key]
-            if not isinstance(node, dict):
+            if isinstance(node, list) and last.isdecimal() and int(last) < len(node):
+                node[int(last)] = value
+            elif isinstance(node, dict):
+                node[last] = value
+            else:
                 raise PieceError(f"{path}: {parents[-1]!r} is a value, not a table")
-            node[last] = value
         return parse_piece(raw, self.title)
 
     def with_controls(self, settings: Mapping[str, Any]) -> Piece:
@@ -275,30 +253,36 @@ def check_piece(piece: Piece, where: str, base: Path | None = None) -> dict[str,
         classes[name] = cls
     for number, knob in enumerate(piece.knobs):
         try:
-            knob_value(piece, knob.path, classes)
+            knob_value(piece, knob, classes)
         except PieceError as error:
             raise PieceError(f"{where}: knobs.{number}.path: {error}") from error
     return classes
 
 
-def knob_value(piece: Piece, path: str, classes: Mapping[str, type[Source]]) -> float:
-    """The number at a path in a piece: as it is written or, of a control that is not, its default.
+def knob_value(piece: Piece, knob: Knob, classes: Mapping[str, type[Source]]) -> Choice:
+    """What a knob stands at in a piece: as it is written or, of a control that is not, its default.
 
     Raises
     ------
     PieceError
-        If there is none.
+        If its path leads to nothing that it could turn.
     """
-    node: Any = piece.model_dump()
-    for key in path.split("."):
-        node = node.get(key) if isinstance(node, dict) else None
+    node: Any = piece.model_dump(mode="json")
+    for key in knob.path.split("."):
+        if isinstance(node, list):
+            node = node[int(key)] if key.isdecimal() and int(key) < len(node) else None
+        else:
+            node = node.get(key) if isinstance(node, dict) else None
     if node is None:
-        part, _, control = path.removeprefix("parts.").partition(".controls.")
+        part, _, control = knob.path.removeprefix("parts.").partition(".controls.")
         node = next((c.default for c in classes[part].controls if c.name == control), None) if part in classes else None
-    if isinstance(node, bool) or not isinstance(node, int | float):
+    is_number = isinstance(node, int | float) and not isinstance(node, bool)
+    if node not in knob.choices if knob.choices else not is_number:
         found = "nothing is there" if node is None else f"{node!r} is there"
-        raise PieceError(f"{path}: {found}, a knob turns a number: correct the path")
-    return float(node)
+        wanted = f"allowed are {knob.allowed}" if knob.choices else "a knob turns a number"
+        raise PieceError(f"{knob.path}: {found}, {wanted}: correct the path")
+    value: Choice = node
+    return value
 
 
 def library() -> dict[str, str]:

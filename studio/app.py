@@ -285,6 +285,15 @@ class Studio(App[None]):
         library = Library(Takes(self.model.place), self.model.sound, self.keymap, hush=self.model.hush)
         self.push_screen(library, lambda name: self.open(name) if name else None)
 
+    def action_visits(self) -> None:
+        """Transcripts of visits, to be reviewed."""
+        from studio.screens.review import Reviewing
+
+        if self.model is None:
+            self.say("one moment: the studio is still starting")
+        elif not any(isinstance(screen, Reviewing) for screen in self.screen_stack):
+            self.push_screen(Reviewing(self.model.place, self.model.sound, self.keymap, self.model.hush))
+
     async def action_quit(self) -> None:
         """Leave; ask only where something would be lost."""
         self.without_loss(self.exit, "Leave")

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from db.archive import Archive, TakeRecord
     from sonify.effects import Effect
     from sonify.instruments import Instrument
+    from studio.audience.attending import Visit
     from studio.audience.loop import Round
     from studio.replay import Verdict
 
@@ -117,7 +118,7 @@ def piece_card(piece: Piece) -> Card:
         (k, str(v.get("instrument", "")), ", ".join(_lanes(v))) for k, v in piece.score.get("voices", {}).items()
     )
     if piece.knobs:
-        lines += ["", "knobs", *_table((k.path, _span(*k.range, ""), k.shape) for k in piece.knobs)]
+        lines += ["", "knobs", *_table((k.path, k.allowed, k.shape) for k in piece.knobs)]
     master = piece.master
     lines += ["", f"picture {piece.picture.view}; {master.loudness:g} LUFS, at most {master.ceiling:g} dBTP"]
     return Card(piece.model_dump(mode="json"), "\n".join(lines))
@@ -249,13 +250,26 @@ def verdict_text(verdict: Verdict) -> str:
 
 def round_text(step: Round) -> str:
     """One round of the loop."""
-    changes = ", ".join(f"{path.rpartition('.')[2]} = {value:.4g}" for path, value in step.proposal.changes.items())
-    progress = "" if step.response.progress is None else f"progress {step.response.progress:+.3f} nats/token, "
-    return "\n".join(
-        [
-            f"round {step.number}  take {step.take_id}",
-            f"  {step.response.visitor}: {progress}{step.response.verdict}",
-            f"  next: {changes}",
-            f"  because {step.proposal.reason}",
-        ]
-    )
+    lines = [f"round {step.number}  take {step.take_id}", *visit_lines(step.visit)]
+    if step.proposal:
+        named = ((_short(path), value) for path, value in step.proposal.changes.items())
+        changes = ", ".join(f"{name} = {f'{v:.4g}' if isinstance(v, float) else v}" for name, v in named)
+        lines += [f"  next: {changes or 'the same again'}", f"  because {step.proposal.reason}"]
+    return "\n".join(lines)
+
+
+def _short(path: str) -> str:
+    """The end of a dotted path that says what it is: ``range.1``."""
+    parts = path.split(".")
+    return ".".join(parts[-2:] if parts[-1].isdecimal() else parts[-1:])
+
+
+def visit_lines(visit: Visit) -> list[str]:
+    """What came of a visit."""
+    report, deeds = visit.transcript.report, visit.deeds
+    said = [f"progress {report.progress:+.3f} nats/token"] if report.progress is not None else []
+    said += [report.verdict] if report.verdict else []
+    said += [f"rating {visit.rating:.2f}"] if visit.rating is not None else []
+    said += [f"wishes {', '.join(deeds.wishes)}"] if deeds.wishes else []
+    heard = sum(turn.count for turn in visit.transcript.turns)
+    return [f"  {visit.transcript.visitor}: {', '.join([*said, f'{heard} moments', visit.transcript.ended])}"]

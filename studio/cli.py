@@ -9,7 +9,7 @@ from types import FrameType
 
 import click
 
-from studio.commands import browse, exhibit, keep, live, make, mark, mind, use
+from studio.commands import attend, browse, exhibit, experiment, keep, live, make, mark, mind, use
 from studio.console import complain, explained
 
 
@@ -31,7 +31,8 @@ def descant(context: click.Context, archive: str | None) -> None:
 
 _VERBS = (
     (browse.sources, browse.pieces, browse.instruments, browse.takes, browse.show, browse.keymap),
-    (make.compose, make.listen, make.resume, make.steer, live.perform, exhibit.exhibit),
+    (make.compose, make.listen, make.resume, live.perform, exhibit.exhibit),
+    (attend.attend, attend.steer, experiment.experiment),
     (use.play, use.replay, use.export),
     (mark.tag, mark.rename, mark.rate, mark.note, mark.keep, mark.discard),
     (mind.mind,),

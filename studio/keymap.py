@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pieces.errors import DescantError
-from studio.screens import library_actions
+from studio.screens import library_actions, review_actions
 
 #: Where an action can be done, and what the help calls that place.
 PLACES = {
@@ -21,6 +21,7 @@ PLACES = {
     "voice": "on a voice",
     "mapping": "on a mapping",
     **library_actions.PLACES,
+    **review_actions.PLACES,
 }
 
 
@@ -67,6 +68,7 @@ _TABLE: Mapping[str, tuple[tuple[str, str, str, str], ...]] = {
         ("theme", "Next theme", "f9", "The next of the themes; it is remembered."),
         ("said", "What was said", "f3", "The last notices, with their times."),
         ("library", "Library", "f2", "Takes: search, listen, compare, trim, export."),
+        ("visits", "Visits", "f6", "What audiences did, turn by turn, with sound and picture; notes, replay."),
     ),
     "compose": (
         ("play", "Play/pause", "space", "Play or hold: new ticks at the live end, else recorded ones."),
@@ -117,9 +119,10 @@ _TABLE: Mapping[str, tuple[tuple[str, str, str, str], ...]] = {
         ("reset", "Default", "backspace", "The control's own default."),
     ),
     **library_actions.TABLE,
+    **review_actions.TABLE,
 }  # fmt: skip
 _ALWAYS = {"panic"}
-_SHOWN = {"help", "palette", "jump", "panic", "quit", "play", "open", *library_actions.SHOWN}
+_SHOWN = {"help", "palette", "jump", "panic", "quit", "play", "open", *library_actions.SHOWN, *review_actions.SHOWN}
 #: All of them, place by place.
 ACTIONS: tuple[Action, ...] = tuple(
     Action(id, label, tuple(keys.split()), help, where, id in _ALWAYS, id in _SHOWN)

@@ -5,6 +5,6 @@ add its id to `REVISIONS`.
 """
 
 #: All revisions, oldest first.
-REVISIONS: tuple[str, ...] = ("0001", "0002", "0003")
+REVISIONS: tuple[str, ...] = ("0001", "0002", "0003", "0004")
 #: Name of Alembic's own table: its usual name would make any program's database look like an archive.
 VERSION_TABLE = "descant_version"

@@ -1,62 +1,79 @@
-"""The learning listener: a small causal language model that is trained while it attends.
+"""The listener: a visitor that learns while it attends, and goes where it expects to learn.
 
-Its interest is how much better it predicts now than its snapshot `lag` moments ago did, both on a moment that neither
-has been trained on (learning progress: Schmidhuber 1991, "Curious model-building control systems"; Oudeyer, Kaplan &
-Hafner 2007, "Intrinsic motivation systems for autonomous mental development"). A constant is soon known and white noise
-is never learned: neither gives progress. The easier measure, the same moment before and after training on it, is
-wrong: it rewards memorising noise.
+It reads tokens. What it expects of a room is the progress of its learner (`studio.audience.learner`) on the last
+moments it heard there; of a room that it does not know, `HOPE`. Its progress is what it can learn, never what it likes.
 """
 
 from __future__ import annotations
 
-import copy
-import hashlib
-import json
-import logging
 import math
-import os
+import re
 from collections import deque
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from studio.audience.visitor import AudienceError, MomentRow, Response, Verdict
+from studio.audience.attention import HEARD, THINGS, UNTOLD
+from studio.audience.learner import HABITS, INTERESTING, Habits, Learner, verdict
+from studio.audience.visitor import (
+    AudienceError,
+    Decision,
+    Fact,
+    MomentRow,
+    Question,
+    Report,
+    Sense,
+    drawn,
+)
 from studio.words.artefact import MOMENT_S, Artefact
-from studio.words.describe import describe
-from studio.words.tokens import FIELDS, PER_MOMENT, RANGES, VOCABULARY, tokens
+from studio.words.registers import LETTERS, Register
+from studio.words.tokens import FIELDS, PER_MOMENT, RANGES
 
-if TYPE_CHECKING:
-    import torch
+#: What it expects to learn where it has not been, in nats per token; over how many moments it looks back to tell, and
+#: how many must have been heard before: at first whoever learns something new gets worse at what it knew.
+HOPE, BACK, FIRST = 0.4, 8, 16
+#: Differences that are clear to it: between expectations, in nats per token, and between likenesses, of 1.
+CLEARLY, ALIKE = 0.01, 0.01
+#: A thing is attended where it gives so many times what all give.
+STANDS_OUT = 3.0
+#: What it must expect elsewhere beyond what it expects here, to go: nats per token.
+SETTLED = 0.05
+_HALL = re.compile(r"The hall\. Rooms: ([\w, ]+)\.")
+_PLACE = re.compile(r"(?:The hall\.()|(?:Room|Mirror|Work) (\w+):)(?: (\d+) moments)?")
+_MOMENT = re.compile(rf"(?:(one|two) )?(\d+): ([{re.escape(LETTERS)}{UNTOLD}]{{{PER_MOMENT}}})")
+_CURVE = re.compile(r"([a-z]): (-?\d[-\d. ]*)")
 
-log = logging.getLogger(__name__)
 
-#: Mean progress in nats per token above which something was there to be learned.
-INTERESTING = 0.1
+@dataclass
+class _Room:
+    """What the listener knows of one room or work."""
 
+    number: int
+    length: int = 0
+    at: int = 0
+    progress: list[float] = field(default_factory=list)
+    heard: list[NDArray[np.int64]] = field(default_factory=list)
 
-@dataclass(frozen=True)
-class Habits:
-    """How the listener is made and how it learns.
+    @property
+    def over(self) -> bool:
+        """It was heard to its end."""
+        return 0 < self.length <= self.at
 
-    `lag` is in moments; `steps` optimiser steps are made at each moment, on it and `replay` - 1 earlier ones; `birth`
-    steps on constants and noise come before its first piece, so that neither is news.
-    """
+    @property
+    def expected(self) -> float:
+        """Nats per token that the next moment would give; of what was heard to its end, nothing."""
+        if self.over:
+            return 0.0
+        return float(np.mean(self.progress[-BACK:])) if len(self.progress) >= FIRST else HOPE
 
-    width: int = 128
-    layers: int = 2
-    heads: int = 4
-    lag: int = 4
-    steps: int = 2
-    replay: int = 3
-    birth: int = 300
-    learning_rate: float = 1.5e-3
-    weight_decay: float = 0.01
+    @property
+    def mean(self) -> float:
+        """Nats per token that all of it gave."""
+        return float(np.mean(self.progress)) if self.progress else 0.0
 
 
 class Listener:
@@ -64,232 +81,205 @@ class Listener:
 
     Parameters
     ----------
+    argument : str
+        Nothing: it takes none.
     cache : Path
-        Folder for its state at birth (about 20 CPU s to make; 1.7 MB of safetensors).
+        Folder for its state at birth.
     seed : int
-        Which listener: its first weights and what it heard at birth.
+        Which listener.
     remember : bool
         Keep what was learned from one visit to the next; else every visit starts from birth.
+    memory : Path, optional
+        A file in which it is remembered beyond this process: see `keep`.
     habits : Habits
     """
 
     name = "listener"
+    #: It has no words for liking.
+    rates = False
+    register: ClassVar[Register] = "tokens"
+    senses: ClassVar[frozenset[Sense]] = frozenset()
 
-    def __init__(self, cache: Path, seed: int = 0, remember: bool = False, habits: Habits = Habits()) -> None:
-        self.seed, self.remember, self.habits = seed, remember, habits
+    def __init__(
+        self,
+        argument: str,
+        cache: Path,
+        seed: int = 0,
+        remember: bool = False,
+        memory: Path | None = None,
+        habits: Habits = HABITS,
+    ) -> None:
+        if argument:
+            raise AudienceError(f"listener:{argument}: the listener takes nothing behind a colon")
+        if type(seed) is not int or not 0 <= seed < 2**63 or type(remember) is not bool:
+            raise AudienceError(
+                f"listener: seed {seed!r}, remember {remember!r}: allowed are a whole number from 0 on, true or false"
+            )
+        self.learner, self.memory = Learner(cache, seed, habits), memory
+        self.remember = remember or memory is not None
         self.attended = 0
-        self._cache = Path(cache)
-        self._model: Any = None
 
-    def visit(self, artefact: Artefact, seed: int) -> Response:
-        """Attend an artefact once; `seed` decides which earlier moments are practised again.
-
-        Raises
-        ------
-        AudienceError
-            If the artefact is shorter than two moments (1 s).
-        """
-        import torch
-
-        given = tokens(artefact)
-        before = self.attended
-        surprise, progress = self.attend(given, seed)[:, :2].T
-        rows = zip(surprise.tolist(), progress.tolist(), strict=True)
-        return Response(
-            visitor=self.name,
-            seed=seed,
-            progress=float(progress.mean()),
-            verdict=verdict(surprise, progress),
-            moments=tuple(MomentRow(start=(i + 1) * MOMENT_S, surprise=s, progress=p) for i, (s, p) in enumerate(rows)),
-            words=describe(artefact),
-            tokens_sha256=hashlib.sha256(given.tobytes()).hexdigest(),
-            details={
-                "born": self.seed, "remember": self.remember, "attended_before": before, "threads": 1,
-                "parameters": sum(p.numel() for p in self._model.parameters()), "torch": torch.__version__,
-            },
-        )  # fmt: skip
-
-    def attend(self, stream: NDArray[np.int64], seed: int) -> NDArray[np.float64]:
-        """Attend tokens.
-
-        Parameters
-        ----------
-        stream : ndarray [moments, 64]
-        seed : int
-
-        Returns
-        -------
-        ndarray [moments - 1, 3]
-            From the second moment on, in nats per token: surprise (loss before learning from the moment), progress
-            (loss of the snapshot `lag` moments ago minus surprise), and what is left of the surprise at the last
-            practice of that very moment, which is recorded for the naive measure alone.
-        """
-        import torch
-        from torch.nn.utils import parameters_to_vector, vector_to_parameters
-
-        if len(stream) < 2:
-            raise AudienceError(f"{len(stream)} moments: the listener needs at least 2 ({2 * MOMENT_S:g} s)")
-        rng, habits = np.random.default_rng(seed), self.habits
-        with _one_thread():
-            if self._model is None:
-                self._model = self._born()
-            model = self._model if self.remember else copy.deepcopy(self._model)
-            earlier = copy.deepcopy(model)
-            optimiser = self._optimiser(model)
-            past: deque[torch.Tensor] = deque(maxlen=habits.lag + 1)
-            windows = torch.from_numpy(np.concatenate([stream[:-1], stream[1:]], axis=1))
-            rows = np.empty((len(windows), 3))
-            for m in range(len(windows)):
-                past.append(parameters_to_vector(model.parameters()).detach())
-                vector_to_parameters(past[0], earlier.parameters())
-                with torch.inference_mode():
-                    then = float(_nats(earlier, windows[m : m + 1]))
-                practices = [[m, *rng.integers(m + 1, size=habits.replay - 1)] for _ in range(habits.steps)]
-                losses = [self._learn(model, optimiser, windows[p]) for p in practices]
-                rows[m] = losses[0], then - losses[0], losses[-1]
+    def begin(self, instruction: str, seed: int) -> None:
+        """It cannot read what it is told of its task; `seed` is of its practice and its choices."""
+        self.learner.begin(seed, self.remember, self.memory)
+        self._rng = np.random.default_rng([seed, 1])
+        self._rooms: dict[str, _Room] = {}
+        self._place = ""
+        self._rows: list[MomentRow] = []
+        self._fields: deque[tuple[float, ...]] = deque(maxlen=BACK)
+        self._attending = ""
+        self._can_listen = True
+        self._curves: dict[str, NDArray[np.float64]] = {}
+        self._last = np.array([low for low, _ in RANGES], np.int64)
         self.attended += 1
-        return rows
 
-    def _optimiser(self, model: Any) -> Any:
-        import torch
+    def observe(self, text: str, clips: Sequence[Artefact] = ()) -> None:
+        """Learn from every moment that it is told of; the rest tells it where it is."""
+        for line in text.splitlines():
+            if moment := _MOMENT.fullmatch(line):
+                self._hear(int(moment[2]), moment[3], moment[1] or "")
+            elif hall := _HALL.match(line):
+                for name in hall[1].split(", "):
+                    self._rooms.setdefault(name, _Room(len(self._rooms)))
+            elif curve := _CURVE.fullmatch(line):
+                self._curves[curve[1]] = np.array(curve[2].split(), np.float64)
+            if place := _PLACE.match(line):
+                self._enter(place[2] or "", int(place[3] or 0))
 
-        return torch.optim.AdamW(
-            model.parameters(), lr=self.habits.learning_rate, weight_decay=self.habits.weight_decay, fused=True
+    def _enter(self, name: str, length: int) -> None:
+        """Somewhere else: what is heard there does not follow what was heard here."""
+        if name != self._place:
+            self.learner.pause()
+        self._place = name
+        if name:
+            self._rooms.setdefault(name, _Room(len(self._rooms))).length = length
+
+    def _hear(self, number: int, letters: str, branch: str) -> None:
+        room, tokens = self._here, self._read(letters)
+        if branch == "two":  # perceived, but not learned from: it does not follow what the learner heard last
+            return
+        room.heard.append(tokens)
+        room.at = number + 1
+        heard = self.learner.hear(tokens)
+        if heard is None:
+            return
+        room.progress.append(heard.progress)
+        self._fields.append(heard.fields)
+        start = number * MOMENT_S
+        self._rows.append(
+            MomentRow(start=start, surprise=heard.surprise, progress=heard.progress, room=max(room.number, 0))
         )
 
-    def _learn(self, model: Any, optimiser: Any, windows: torch.Tensor) -> float:
-        """One optimiser step; returns the loss on the first of the windows before it."""
+    def _read(self, letters: str) -> NDArray[np.int64]:
+        """Tokens from letters; where nothing is told, what was told last goes on."""
+        steps = np.array([LETTERS.find(letter) for letter in letters], np.int64).reshape(-1, len(FIELDS))
+        last = self._last[: len(FIELDS)]
+        for step in steps:
+            step[step < 0] = last[step < 0]
+            last = step
+        self._last = np.concatenate([last, self._last[len(FIELDS) :]])
+        found: NDArray[np.int64] = np.clip(steps.reshape(-1), RANGES[:, 0], RANGES[:, 1] - 1)
+        return found
+
+    def decide(self, question: Question) -> Decision:
+        """Among the options by what it expects to learn, or by what it remembers; evenly where it has no idea."""
+        scores = self._scores(question)
+        made = drawn(
+            question.options, np.exp(scores - scores.max()), self._rng, {"expected": round(self._here.expected, 6)}
+        )
+        if question.about == "attend":
+            self._attending = made.option
+        if question.about == "choose":
+            self._curves = {}
+        return made
+
+    def _scores(self, question: Question) -> NDArray[np.float64]:
+        """Logits of the options."""
+        if not question.about and self._place in self._rooms and self._rooms[self._place].length:
+            self._can_listen = "listen" in question.options
+        deeds = self._deeds()
+        worth: dict[str, Callable[[str], float]] = {
+            "": lambda verb: deeds.get(verb, -math.inf) / CLEARLY,
+            "go": lambda name: self._room(name).expected / CLEARLY,
+            "listen": lambda moment: 0.0 if moment == "on" else -math.inf,
+            "attend": lambda thing: 0.0 if thing == self._outstanding() else -math.inf,
+            "choose": lambda letter: self._likeness(self._curves.get(letter)) / ALIKE,
+            "prefer": lambda name: self._room(name).mean / CLEARLY,
+            "same": lambda name: self._sameness(name) / ALIKE,
+        }
+        judge = worth.get(question.about)
+        scores = np.array([judge(option) if judge else 0.0 for option in question.options])
+        return scores if np.isfinite(scores).any() else np.zeros(len(scores))
+
+    def _deeds(self) -> dict[str, float]:
+        """What it expects of the verbs that it has a use for, in nats per token."""
+        elsewhere = [room.expected for name, room in self._rooms.items() if name != self._place]
+        worth = INTERESTING / 2
+        if not self._place:
+            return {"go": max(elsewhere, default=0.0) if self._can_listen else -math.inf, "leave": worth}
+        found = {"leave": max([worth, *(there - SETTLED for there in elsewhere)])}
+        if not self._here.over:
+            found["listen"] = self._here.expected
+        if self._curves:
+            found["choose"] = 2 * HOPE
+        if self._outstanding() not in ("", self._attending):
+            found["attend"] = 2 * HOPE
+        return found
+
+    def _outstanding(self) -> str:
+        """The thing that gives more than the others by far, in what it heard last; empty where there is none."""
+        if len(self._fields) < BACK:
+            return ""
+        fields = dict(zip(FIELDS, np.mean(self._fields, axis=0), strict=True))
+        things = {
+            thing: np.mean([v for name, v in fields.items() if HEARD[name] == thing] or [0.0]) for thing in THINGS
+        }
+        best = max(things, key=lambda thing: things[thing])
+        clearly = things[best] > max(STANDS_OUT * float(np.mean(list(things.values()))), INTERESTING)
+        return best if clearly else ""
+
+    @property
+    def _here(self) -> _Room:
+        return self._room(self._place)
+
+    def _room(self, name: str) -> _Room:
+        return self._rooms.get(name, _Room(-1, length=1, at=1))
+
+    def _likeness(self, curve: NDArray[np.float64] | None) -> float:
+        """How like a curve of surprise is to its own, -1..1."""
+        own = np.array([row.surprise for row in self._rows])
+        count = 0 if curve is None else min(len(own), len(curve))
+        if curve is None or count < 3 or not (own[:count].std() and curve[:count].std()):
+            return 0.0
+        return float(np.corrcoef(np.argsort(np.argsort(own[:count])), curve[:count])[0, 1])
+
+    def _sameness(self, name: str) -> float:
+        """Share of tokens in which a work is the same as the one that was heard last."""
+        one, last = self._room(name).heard, self._here.heard
+        count = min(len(one), len(last))
+        return float(np.mean(np.equal(one[:count], last[:count]))) if count else 0.0
+
+    def keep(self) -> None:
+        """Write down what it knows, where it has a memory for that."""
+        if self.memory is not None:
+            self.learner.keep(self.memory)
+
+    def report(self) -> Report:
+        """Its progress and its verdict over all that it heard."""
+        if not self._rows:
+            return Report()
+        surprise, progress = (np.array([getattr(row, name) for row in self._rows]) for name in ("surprise", "progress"))
+        return Report(progress=float(progress.mean()), verdict=verdict(surprise, progress), moments=tuple(self._rows))
+
+    def about(self) -> Mapping[str, Fact]:
+        """Which listener."""
         import torch
 
-        optimiser.zero_grad()
-        nats = _nats(model, windows)
-        nats.mean().backward()  # type: ignore[no-untyped-call]
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimiser.step()
-        return float(nats[0].detach())
-
-    def _born(self) -> Any:
-        """The model at birth: from the cache, or made and kept there."""
-        import torch
-        import transformers
-
-        made_of = {
-            "habits": asdict(self.habits), "seed": self.seed, "torch": torch.__version__,
-            "transformers": transformers.__version__, "ranges": RANGES.tolist(), "format": 1,
-        }  # fmt: skip
-        key = hashlib.sha256(json.dumps(made_of, sort_keys=True).encode()).hexdigest()
-        path = self._cache / f"listener-{key[:16]}.safetensors"
-        model = self._unborn()
-        if not _load(model, path, key):
-            self._raise(model)
-            _save(model, path, key)
-        return model.eval()
-
-    def _unborn(self) -> Any:
-        import torch
-        from transformers import GPT2Config, GPT2LMHeadModel
-
-        config = GPT2Config(
-            vocab_size=VOCABULARY, n_positions=2 * PER_MOMENT, n_embd=self.habits.width, n_layer=self.habits.layers,
-            n_head=self.habits.heads, resid_pdrop=0.0, embd_pdrop=0.0, attn_pdrop=0.0, use_cache=False,
-            activation_function="gelu_pytorch_tanh", bos_token_id=None, eos_token_id=None,
-        )  # fmt: skip
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(self.seed)
-            return GPT2LMHeadModel(config)
-
-    def _raise(self, model: Any) -> None:
-        """Let it hear constants and noise: over all words, and in the order in which a moment speaks."""
-        import torch
-
-        rng = np.random.default_rng(self.seed)
-        optimiser = self._optimiser(model)
-        low, high = np.tile(RANGES, (2, 1)).T
-        fields = len(np.unique(RANGES, axis=0))
-        for _ in range(self.habits.birth):
-            held = np.tile(rng.integers(low[:fields], high[:fields], size=(2, fields)), (1, len(low) // fields))
-            constant = np.repeat(rng.integers(VOCABULARY, size=(2, 1)), len(low), axis=1)
-            noise = rng.integers(low, high, size=(2, len(low)))
-            anything = rng.integers(VOCABULARY, size=(2, len(low)))
-            self._learn(model, optimiser, torch.from_numpy(np.concatenate([held, constant, noise, anything])))
-
-
-def verdict(surprise: NDArray[np.float64], progress: NDArray[np.float64]) -> Verdict:
-    """In one word.
-
-    ``interested`` where it learned more than `INTERESTING`; else ``noise`` where the last dozen moments still surprise
-    it, ``sated`` where the first few did, ``bored`` where nothing did. A third of the surprise of words by chance
-    counts as surprise: most of the eight that speak of a step change seldom.
-    """
-    if progress.mean() > INTERESTING:
-        return "interested"
-    surprising = math.log(VOCABULARY / len(FIELDS)) / 3
-    if surprise[-12:].mean() > surprising:
-        return "noise"
-    return "sated" if surprise[:4].mean() > surprising else "bored"
-
-
-def _nats(model: Any, windows: torch.Tensor) -> torch.Tensor:
-    """Mean code length of the last moment of each window, ``[windows]`` in nats per token."""
-    import torch
-
-    logits = model(windows).logits[:, -PER_MOMENT - 1 : -1].transpose(1, 2)
-    return torch.nn.functional.cross_entropy(logits, windows[:, -PER_MOMENT:], reduction="none").mean(dim=1)
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """One torch thread: the sums are the same every time, and two on busy cores are many times slower."""
-    import torch
-
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
-
-
-def _digest(state: dict[str, Any]) -> str:
-    found = hashlib.sha256()
-    for name in sorted(state):
-        found.update(name.encode() + state[name].contiguous().numpy().tobytes())
-    return found.hexdigest()
-
-
-def _load(model: Any, path: Path, key: str) -> bool:
-    """Fill `model` from the cache; False (and a line in the log) where there is none, or it is damaged or foreign."""
-    from safetensors import SafetensorError, safe_open
-
-    if not path.exists():
-        return False
-    try:
-        with safe_open(path, framework="pt") as file:
-            about = file.metadata() or {}
-            state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (safe_open is no mapping)
-        if about.get("key") != key or about.get("digest") != _digest(state):
-            raise ValueError("it is not what was written there")
-        model.load_state_dict(state, strict=False)
-    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
-        log.warning("the listener's cache %s cannot be used (%s): it is made anew", path, error)
-        return False
-    return True
-
-
-def _save(model: Any, path: Path, key: str) -> None:
-    """Write to a temporary name, then rename; a folder that cannot be written costs time and nothing else."""
-    from safetensors.torch import save
-
-    # GPT-2 shares the embedding with the output: the shared tensor is kept once.
-    state = {n: t for n, t in model.state_dict().items() if n != "lm_head.weight"}
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with TemporaryDirectory(dir=path.parent) as folder:
-            part = Path(folder) / path.name
-            with part.open("wb") as file:
-                file.write(save(state, metadata={"key": key, "digest": _digest(state)}))
-                file.flush()
-                os.fsync(file.fileno())
-            part.replace(path)
-    except OSError as error:
-        log.warning("the listener's cache %s cannot be written (%s): it is made anew each time", path, error)
+        return {
+            "born": self.learner.seed,
+            "remember": self.remember,
+            "attended_before": self.attended - 1,
+            "parameters": self.learner.parameters,
+            "threads": 1,
+            "torch": torch.__version__,
+        }

@@ -1,4 +1,4 @@
-"""Making takes: composing, listening, going on, steering."""
+"""Making takes: composing, listening, going on."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from studio.commands.options import JSON, QUIET, SEED, Finite, opened
-from studio.console import Bar, emit
+from studio.commands.options import QUIET, SEED, Finite, opened
+from studio.console import Bar
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -238,32 +238,3 @@ def resume(context: click.Context, take: str, quiet: bool) -> None:
         sheet(archive, take_id, bar)
         bar.close()
         click.echo(take_id if quiet else take_files(archive, take_id, []))
-
-
-@click.command()
-@click.argument("piece")
-@click.option("--audience", default="listener", show_default=True, help="Who attends.")
-@click.option("--steerer", default="gp", show_default=True, help="How the next piece is proposed: gp, random.")
-@click.option("--rounds", type=click.IntRange(1, 1000), default=3, show_default=True)
-@SEED
-@QUIET
-@JSON
-@click.pass_context
-def steer(
-    context: click.Context, piece: str, audience: str, steerer: str, rounds: int, seed: int, quiet: bool, as_json: bool
-) -> None:
-    """Close the loop: take, artefact, visit, proposal, next take."""
-    from pieces.piece import find_piece
-    from studio.audience.loop import steer as run
-    from studio.catalogue import round_text
-
-    found, base = find_piece(piece)
-    done = []
-    with opened(context) as archive, Bar(quiet or as_json) as bar:
-        for step in run(archive, piece, found, base, audience, steerer, rounds, seed, bar):
-            done.append(step)
-            if not as_json:
-                bar.close()
-                click.echo(round_text(step))
-    if as_json:
-        emit([step.to_json() for step in done], True)

@@ -63,6 +63,13 @@ class Artefact:
         samples, count = max(1, round(duration * sample_rate)), max(1, round(duration * fps))
         return cls(np.zeros((samples, 2), np.float32), sample_rate, np.zeros((count, *size, 3), np.uint8), fps)
 
+    def part(self, first: int, count: int) -> Artefact:
+        """Some moments of it, from the `first` on. Where the sound outlasts the pictures, the last one stays."""
+        start, end = (round(moment * MOMENT_S * self.sample_rate) for moment in (first, first + count))
+        shown = np.arange(*(round(moment * MOMENT_S * self.fps) for moment in (first, first + count)))
+        pictures = self.pictures[np.minimum(shown, len(self.pictures) - 1)]
+        return Artefact(self.audio[start:end], self.sample_rate, pictures, self.fps)
+
     @property
     def duration(self) -> float:
         """Length of the sound in seconds."""

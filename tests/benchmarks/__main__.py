@@ -17,6 +17,7 @@ from tests.benchmarks import (
     bench_screen,
     bench_session,
     bench_sound,
+    bench_taste,
 )
 from tests.benchmarks.measure import Row, machine
 
@@ -26,6 +27,7 @@ SUITES: dict[str, Callable[[], Iterator[Row]]] = {
     "engine": bench_engine.rows,
     "archive": bench_archive.rows,
     "audience": bench_audience.rows,
+    "taste": bench_taste.rows,
     "screen": bench_screen.rows,
     "session": bench_session.rows,
     "minds": bench_minds.rows,

@@ -9,8 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from alembic import command
+from sqlalchemy import text
 
-from db.archive import Archive, ArchiveError, NewTake
+from db.archive import Archive, ArchiveError, NewTake, VisitRecord
+from db.audience import ExperimentRecord, NewTranscript
 from db.database import Database, alembic_config
 from db.migrations import REVISIONS
 from db.work import Edit, SessionRecord
@@ -47,7 +49,8 @@ def first_release(tmp_path: Path) -> Path:
         for table in tables:
             if table != "descant_version":
                 database.execute(f"DELETE FROM {table}")
-                database.execute(f"INSERT INTO {table} SELECT * FROM new.{table}")
+                columns = ", ".join(row[1] for row in database.execute(f"PRAGMA main.table_info({table})"))
+                database.execute(f"INSERT INTO {table} ({columns}) SELECT {columns} FROM new.{table}")
         database.commit()
     Path(f"{tmp_path / 'new.db'}.media").rename(f"{tmp_path / 'old.db'}.media")
     return tmp_path / "old.db"
@@ -85,6 +88,34 @@ def test_a_session_of_revision_0002_goes_on(tmp_path: Path) -> None:
     with Archive.open(tmp_path / "a.db") as archive:
         record, edits = archive.sessions.take_over(session)
         assert (record.name, record.seed, record.parents, edits) == ("p", 3, (), (edit,))
+
+
+def test_visits_of_revision_0003_stay_and_were_no_part_of_a_game(tmp_path: Path) -> None:
+    with Archive.open(tmp_path / "a.db") as archive:
+        take_id = recorded(archive)
+        about = {"take_id": take_id, "visitor": "listener", "seed": 3, "progress": 0.25, "words": "a hum"}
+        ids = [archive.add_visit(VisitRecord(**about, rows=[{"n": n}], details={"k": "v"})) for n in range(3)]  # type: ignore[arg-type]
+        before = archive.visits(take_id)
+        archive.visiting.begin_transcript(NewTranscript(visitor="random", seed=1))
+        archive.studies.freeze(ExperimentRecord(name="e", hash="0" * 64, design={}))
+    database = Database(tmp_path / "a.db")
+    with database.write() as connected:
+        command.downgrade(alembic_config(connected.connection()), "0003")
+    with database.read() as connected:
+        columns = list(connected.connection().exec_driver_sql("SELECT * FROM visits").keys())
+        tables = set(connected.scalars(text("SELECT name FROM sqlite_master WHERE type = 'table'")))
+    assert (columns[-1], tables & {"transcripts", "turns", "trials"}) == ("details", set())
+    assert Archive.upgrade(tmp_path / "a.db") == NEWEST
+    with Archive.open(tmp_path / "a.db") as archive:
+        assert [visit.id for visit in before] == ids[::-1]
+        assert archive.visits(take_id) == before
+        assert {(visit.transcript_id, visit.room) for visit in before} == {(None, None)}
+        transcript = archive.visiting.begin_transcript(NewTranscript(visitor="random", seed=1))
+        archive.add_visit(VisitRecord(**about, transcript_id=transcript, room=0))  # type: ignore[arg-type]
+        assert archive.check().clean
+        with closing(sqlite3.connect(tmp_path / "a.db")) as opened:
+            keys = {(row[2], row[3], row[6]) for row in opened.execute("PRAGMA foreign_key_list(visits)")}
+        assert keys == {("takes", "take_id", "CASCADE"), ("transcripts", "transcript_id", "CASCADE")}
 
 
 def test_command_upgrades(first_release: Path, descant) -> None:  # type: ignore[no-untyped-def]

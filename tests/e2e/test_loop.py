@@ -11,13 +11,15 @@ import pytest
 
 from db.archive import Archive
 from pieces.piece import find_piece
-from studio.audience.listener import INTERESTING
+from studio.audience.attending import attend
+from studio.audience.learner import INTERESTING
+from studio.audience.rooms import Room
 from studio.audience.visitor import invite
 from studio.compose import compose
 from studio.perceive import artefact
 from studio.plan import plan
 from studio.words.artefact import Artefact
-from studio.words.describe import describe
+from studio.words.registers import REGISTERS, spoken
 from studio.words.tokens import tokens
 
 #: A melody that is always the same; `SECRET` and the hidden channel differ, and neither is sounded nor drawn.
@@ -78,9 +80,10 @@ def test_different_frames_and_labels_with_the_same_artefact_are_the_same_to_an_a
     assert first != second, "the takes differ"
     np.testing.assert_array_equal(one.audio, two.audio)
     np.testing.assert_array_equal(one.pictures, two.pictures)
-    assert describe(one) == describe(two)
+    for register in REGISTERS:
+        assert spoken(one, register) == spoken(two, register)
     np.testing.assert_array_equal(tokens(one), tokens(two))
-    assert not any(word in describe(one).lower() for word in ("joyful", "dreadful"))
+    assert not any(word in " ".join(spoken(one)).lower() for word in ("joyful", "dreadful"))
 
 
 @pytest.mark.slow
@@ -105,8 +108,10 @@ def test_three_rounds_are_in_the_archive_with_parents_words_answers_and_proposal
             assert visit.value == pytest.approx(np.clip(visit.progress, 0, 1))
             assert len(visit.rows) > 10
             # The visit can be attended again from the take alone, and gives the same answer.
-            again = invite("listener", home / "cache").visit(artefact(archive, take.id), 4)
-            assert again.progress == pytest.approx(visit.progress, abs=1e-9)
+            again = attend([Room(artefact(archive, take.id))], invite("listener", home / "cache"), 4)
+            assert again.transcript.report.progress == pytest.approx(visit.progress, abs=1e-9)
+            kept = archive.visiting.transcript(visit.transcript_id)
+            assert [turn.command for turn in kept.turns] == [turn.command for turn in again.transcript.turns]
         for earlier, take in pairwise(takes):
             proposal = proposals[take.proposal_id or ""]
             assert earlier.id in proposal.parents
@@ -114,9 +119,12 @@ def test_three_rounds_are_in_the_archive_with_parents_words_answers_and_proposal
             piece = find_piece(str(tmp_path / "short.toml"))[0].with_values(proposal.changes)
             assert take.piece_hash == piece.hash, "what was proposed is what was performed"
         heard = artefact(archive, takes[0].id)
-        blind = Artefact.silent(heard.duration)
-        nothing = invite("listener", home / "cache").visit(blind, 4)
+        blind = attend([Room(Artefact.silent(heard.duration))], invite("listener", home / "cache"), 4)
+    nothing = blind.transcript.report
     assert nothing.progress is not None
     assert abs(nothing.progress) < INTERESTING / 3
-    assert said[0]["progress"] > nothing.progress + INTERESTING / 3
+    surprise = [
+        np.mean([row.surprise for row in moments]) for moments in (again.transcript.report.moments, nothing.moments)
+    ]
+    assert surprise[0] > 10 * surprise[1], "it does hear the takes"
     assert nothing.verdict == "bored"

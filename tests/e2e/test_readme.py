@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shlex
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +14,11 @@ import pytest
 
 from pieces.source import BUILT_IN
 from studio.cli import descant as program
+from studio.experiment.design import parse
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
-MINDS = (ROOT / "docs" / "minds.md").read_text()
+PAGES = "".join((ROOT / "docs" / name).read_text() for name in ("minds.md", "audience.md", "experiments.md"))
 
 
 def test_the_source_in_the_readme_performs(descant, tmp_path):
@@ -25,7 +27,7 @@ def test_the_source_in_the_readme_performs(descant, tmp_path):
     assert descant("compose", "my_source.py", "--ticks", 60, "--quiet").stdout.strip()
 
 
-@pytest.mark.parametrize("line", sorted(set(re.findall(r"^descant (.*?)(?:\s+#.*)?$", README + MINDS, re.M))))
+@pytest.mark.parametrize("line", sorted(set(re.findall(r"^descant (?!=)(.*?)(?:\s+#.*)?$", README + PAGES, re.M))))
 def test_every_command_of_the_readme_is_understood(line):
     command: click.Command = program
     words = shlex.split(line.split(" > ")[0])
@@ -53,6 +55,12 @@ def test_the_piece_in_the_page_on_composing_performs(descant, tmp_path):
     take = descant("compose", "my.toml", "--seed", 3, "--quiet").stdout.strip()
     assert json.loads(descant("show", take, "--json").stdout)["duration_s"] > 25
     assert "bit for bit" in descant("replay", take, "--verify").stdout
+
+
+def test_the_study_in_the_page_on_experiments_can_be():
+    (text,) = re.findall(r"```toml\n(.*?)```", (ROOT / "docs/experiments.md").read_text(), re.S)
+    design = parse(tomllib.loads(text), "study.toml")
+    assert set(design.analysis.primary) < set(design.outcomes)
 
 
 def test_its_pictures_are_there():

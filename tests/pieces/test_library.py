@@ -31,8 +31,7 @@ def test_a_knob_turns_a_number_of_the_piece_and_both_ends_hold(name, knob):
 def test_a_steerer_finds_the_piece_among_its_knobs(name):
     piece, _ = find_piece(name)
     steerer = KnobSteerer(piece, "gp", 0)
-    point = steerer.point_of(piece)
+    point = steerer.cube.point({})
     assert point.shape == (len(piece.knobs),)
     assert ((point >= 0) & (point <= 1)).all()
-    there = piece.with_values({k.path: k.value(u) for k, u in zip(piece.knobs, point.tolist(), strict=True)})
-    np.testing.assert_allclose(steerer.point_of(there), point, atol=1e-9)
+    np.testing.assert_allclose(steerer.cube.point(steerer.cube.values(point)), point, atol=1e-9)

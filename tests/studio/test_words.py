@@ -2,6 +2,7 @@
 
 import dataclasses
 import inspect
+import re
 import typing
 
 import numpy as np
@@ -10,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from studio.words.artefact import Artefact
-from studio.words.describe import describe
+from studio.words.registers import REGISTERS, Register, spoken
 from studio.words.tokens import FIELDS, PER_MOMENT, RANGES, VOCABULARY, tokens
 
 SR, FPS = 24_000, 16.0
@@ -39,55 +40,136 @@ def stretch(hz, rgb, seconds=2.0, x=0.2, y=0.2):
     return tone(hz, seconds), np.repeat(disc(rgb, x, y)[None], round(seconds * FPS), axis=0)
 
 
+def told(sound, pictures, register="prose"):
+    return spoken(artefact(sound, pictures), register)
+
+
+def joined(*stretches):
+    return [np.concatenate(parts) for parts in zip(*stretches, strict=True)]
+
+
+def slot(line, name):
+    """The word of a slot in a line of prose."""
+    return re.search(rf"{name} ([^,;]+)", line)[1]
+
+
 def test_text_says_what_is_heard_and_seen():
-    sound, pictures = stretch(440, (255, 0, 0))
-    text = describe(artefact(sound, pictures))
-    assert "a tone at A4" in text
-    assert "red" in text
-    assert "weight top left" in text
-    assert "still" in text
+    for line in told(*stretch(440, (255, 0, 0)))[1:-1]:
+        assert slot(line, "pitch") == "A4"
+        assert slot(line, "glide") == "level"
+        assert slot(line, "surface") == "smooth"
+        assert slot(line, "notes") == "1"
+        assert slot(line, "hue") == "red"
+        assert slot(line, "place") == "top-left"
+        assert slot(line, "motion") == "none"
 
 
-def test_text_says_what_changed():
-    a, b = stretch(440, (255, 0, 0)), stretch(660, (0, 0, 255), x=0.8, y=0.8)
-    text = describe(artefact(np.concatenate([a[0], b[0]]), np.concatenate([a[1], b[1]])))
-    assert "up 7 semitones" in text
-    assert "from red to blue" in text
-    assert text.index("A4") < text.index("E5")
+def test_text_says_what_changed_and_what_returned():
+    """One thing changes at a time; the first comes back twice, and what merely stays does not return."""
+    a, higher = stretch(440, (255, 0, 0)), stretch(660, (255, 0, 0))
+    blue = stretch(660, (0, 0, 255))
+    lines = told(*joined(a, higher, blue, a, blue))
+    assert len(lines) == 20
+    assert slot(lines[4], "change") == "higher"
+    assert slot(lines[8], "change") == "recoloured"
+    for now, then in ((13, range(4)), (17, range(8, 12))):
+        assert now - int(slot(lines[now], "return")) in then
+    assert all(slot(line, "return") == "none" for line in lines[1:12])
+    assert all(slot(lines[at], "change") == "nothing" for at in (2, 6, 10, 14))
+
+
+def test_a_glide_rises_and_a_crescendo_grows_louder():
+    t = np.arange(3 * SR) / SR
+    _, pictures = stretch(440, (90, 90, 90), 3.0)
+    glide = 0.2 * np.sin(2 * np.pi * 300 / np.log(2) * (2.0**t - 1))
+    assert {slot(line, "glide") for line in told(glide, pictures)[1:-1]} == {"rising"}
+    assert {slot(line, "glide") for line in told(glide[::-1], pictures)[1:-1]} == {"falling"}
+    steps = np.concatenate([tone(440, 1, level) for level in (0.02, 0.08, 0.3)])
+    lines = told(steps, pictures)
+    assert "louder" in lines[2]
+    assert "louder" in lines[4]
+    assert "softer" in told(steps[::-1], pictures)[2]
+
+
+def test_text_counts_onsets_and_notes():
+    _, pictures = stretch(440, (90, 90, 90))
+    beats = np.zeros(2 * SR)
+    for start in np.arange(0.05, 2, 0.125):
+        burst = tone(800, 0.05, 0.4) * np.linspace(1, 0, round(0.05 * SR))
+        beats[round(start * SR) :][: len(burst)] += burst
+    assert [int(slot(line, "onsets")) for line in told(beats, pictures)][1:3] == [4, 4]
+    chord = tone(261.63, 2, 0.1) + tone(329.63, 2, 0.1) + tone(392.0, 2, 0.1)
+    assert [slot(line, "notes") for line in told(chord, pictures)][1:3] == ["3", "3"]
 
 
 def test_text_tells_smooth_from_beating_from_noise():
     _, pictures = stretch(440, (90, 90, 90))
     noise = np.random.default_rng(0).standard_normal(2 * SR) * 0.1
-    smooth, beating, hiss = (
-        describe(artefact(sound, pictures)) for sound in (tone(440, 2), tone(440, 2) + tone(470, 2), noise)
-    )
-    assert "smooth" in smooth
-    assert "rough" in beating
-    assert "smooth" not in beating
-    assert "noise" in hiss
-    assert "noise" not in smooth + beating
+    found = [
+        {slot(line, "surface") for line in told(sound, pictures)[1:-1]}
+        for sound in (tone(440, 2), tone(440, 2) + tone(470, 2), noise)
+    ]
+    assert found[0] == {"smooth"}
+    assert found[1] <= {"beating", "rough"}
+    assert found[2] == {"noisy"}
 
 
-def test_silence_and_black_are_said_in_one_line():
-    assert describe(Artefact.silent(3.0)) == (
-        "3.0 s of sound and pictures.\n0.0-3.0 s. Sound: silence. Picture: black, still."
-    )
+def test_silence_and_black_are_said():
+    lines = spoken(Artefact.silent(3.0))
+    assert len(lines) == 6
+    assert len(set(lines)) == 1
+    assert slot(lines[0], "level") == "silent"
+    assert slot(lines[0], "light") == "black"
+    assert slot(lines[0], "change") == "nothing"
+    assert slot(lines[0], "return") == "none"
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.integers(0, 2**32 - 1), st.sampled_from(["tones", "noise", "silence", "clicks"]), st.booleans())
+def test_length_tells_nothing(seed, kind, coloured):
+    """Every line of a register is as long as every other, whatever is heard and seen."""
+    rng = np.random.default_rng(seed)
+    sound = {
+        "tones": np.concatenate([tone(hz, 0.25, rng.uniform(0.001, 1)) for hz in rng.uniform(40, 8000, 8)]),
+        "noise": rng.standard_normal(2 * SR) * rng.uniform(0, 1),
+        "silence": np.zeros(2 * SR),
+        "clicks": (rng.random(2 * SR) < 0.001) * 1.0,
+    }[kind]
+    pictures = rng.integers(0, 256, (32, 16, 16, 3)) * (1 if coloured else 0)
+    known = spoken(Artefact.silent(0.5), "numbers")[0]
+    for line in told(sound, pictures, "prose"):
+        assert len(line.split()) == 31
+    for line in told(sound, pictures, "numbers"):
+        assert len(line) == len(known)
+        assert "nan" not in line
+        assert "inf" not in line
+    assert {len(line) for line in told(sound, pictures, "tokens")} == {PER_MOMENT}
+
+
+def test_registers_say_the_same_of_the_same_and_something_else_of_something_else():
+    one, other = stretch(440, (255, 0, 0)), stretch(470, (255, 0, 0))
+    for register in REGISTERS:
+        assert told(*one, register) == told(*one, register)
+        assert told(*one, register) != told(*other, register)
+    with pytest.raises(ValueError, match="register 'poem': allowed are prose, numbers, tokens"):
+        told(*one, "poem")
 
 
 def test_no_judgement_and_no_name_is_in_any_text():
     rng = np.random.default_rng(0)
     sound = np.concatenate([tone(hz, 0.5) for hz in rng.uniform(80, 2000, 12)])
     pictures = rng.integers(0, 256, (96, 24, 24, 3), dtype=np.uint8)
-    words = set(describe(artefact(sound, pictures)).lower().replace(".", " ").replace(",", " ").split())
-    assert not words & (JUDGEMENTS | INNER)
+    for register in ("prose", "numbers"):
+        words = set(re.findall(r"[a-z]+", " ".join(told(sound, pictures, register)).lower()))
+        assert not words & (JUDGEMENTS | INNER)
 
 
 def test_words_take_an_artefact_and_nothing_else():
     """An artefact has no place for a name, and the public functions accept nothing beside it."""
     assert [f.name for f in dataclasses.fields(Artefact)] == ["audio", "sample_rate", "pictures", "fps"]
-    for function in (describe, tokens):
-        assert [p.annotation for p in inspect.signature(function, eval_str=True).parameters.values()] == [Artefact]
+    assert [p.annotation for p in inspect.signature(tokens, eval_str=True).parameters.values()] == [Artefact]
+    given = [p.annotation for p in inspect.signature(spoken, eval_str=True).parameters.values()]
+    assert given == [Artefact, Register]
     assert typing.get_type_hints(tokens)["return"]
 
 
@@ -105,9 +187,9 @@ def test_different_frames_with_an_identical_artefact_give_identical_words():
 
     one, other, inverted = perform(frames[0]), perform(frames[1]), perform(-frames[0])
     assert not np.array_equal(frames[0], frames[1])
-    assert describe(one) == describe(other)
+    assert all(spoken(one, register) == spoken(other, register) for register in REGISTERS)
     assert np.array_equal(tokens(one), tokens(other))
-    assert describe(one) != describe(inverted)
+    assert all(spoken(one, register) != spoken(inverted, register) for register in REGISTERS)
     assert not np.array_equal(tokens(one), tokens(inverted))
 
 
