@@ -203,11 +203,6 @@ def _log_shares(logits: ArrayLike) -> NDArray[np.float64]:
     return shares
 
 
-def lettered(options: Sequence[str]) -> str:
-    """Options as a list, a line each, for whoever is not asked by a System One request."""
-    return "\n".join(f"{letter}. {option}" for letter, option in zip(LETTERS, options, strict=False))
-
-
 def prompt_hash(*more: str) -> str:
     """Sha256 of how a prompt is worded, with the templates that it goes through (hex)."""
     return hashlib.sha256("\0".join((STATE, COMMAND, LEFT, *more)).encode()).hexdigest()
