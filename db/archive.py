@@ -261,7 +261,7 @@ class Archive:
         Parameters
         ----------
         id_or_prefix : str
-            An id, its beginning if only one take's begins so, or ``latest``.
+            An id, its beginning if only one take's begins so, or ``latest``: see `db.finding.newest`.
 
         Raises
         ------
@@ -280,12 +280,12 @@ class Archive:
             )
 
     def _find(self, session: Session, name: str) -> Take:
-        newest = select(Take).order_by(Take.id.desc())
         if name == "latest":
-            if (take := session.scalar(newest.limit(1))) is None:
-                raise ArchiveError(f"{self.where} holds no take yet: descant compose cubics")
+            if (take := finding.newest(session)) is None:
+                raise ArchiveError(f"{self.where} holds no take yet that somebody made: descant compose cubics")
             return take
-        found = list(session.scalars(newest.where(Take.id.startswith(name, autoescape=True)).limit(3))) if name else []
+        query = select(Take).where(Take.id.startswith(name, autoescape=True)).order_by(Take.id.desc())
+        found = list(session.scalars(query.limit(3))) if name else []
         if not found:
             raise ArchiveError(f"no take {name!r} in {self.where}: descant takes lists them")
         if len(found) > 1:

@@ -8,14 +8,16 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, func, select
+from sqlalchemy import ColumnElement, func, select, union
 from sqlalchemy.orm import Session
 
-from db.models import Label, Part, Tag, Take, TakeParent
-from db.records import Family, Parent, Retention, Status, TakeRow
+from db.models import Label, Part, Tag, Take, TakeParent, Transcript, Visit, Work
+from db.records import Aside, Family, Parent, Retention, Status, TakeRow
 
 #: Takes of a family that are told at most.
 _FAMILY = 1000
+#: How what only audiences and steerers made hangs on a take: where a visitor touched it, and where a wish was tried.
+_ASIDE: dict[str, Aside] = {"touched": "branch", "tried": "try"}
 #: What a take's id may begin with.
 _ID = re.compile(r"[0-9a-f-]{1,36}")
 
@@ -28,6 +30,9 @@ class Wanted:
     ----------
     status, piece, retention
         Of the take; the piece by the name it was asked for.
+    own : bool
+        Only what somebody made: nothing that a study made for itself, and no branch of a visitor's or try of a wish
+        that nobody kept.
     rating : int or None
         That many stars at least.
     tags : sequence of str
@@ -39,6 +44,7 @@ class Wanted:
     status: Status | None = None
     piece: str | None = None
     retention: Retention | None = None
+    own: bool = False
     rating: int | None = None
     tags: Sequence[str] = ()
     text: str = ""
@@ -65,6 +71,9 @@ def _found(session: Session, wanted: Wanted) -> Any:
     ):
         if value is not None:
             query = query.where(column == value)
+    if wanted.own:
+        kept = Take.retention == "kept"
+        query = query.where(kept | Take.id.not_in(_touched()), Take.id.not_in(_studied()))
     if wanted.rating is not None:
         query = query.where(Take.id.in_(select(Label.take_id).where(Label.rating >= wanted.rating)))
     for tag in wanted.tags:
@@ -75,6 +84,27 @@ def _found(session: Session, wanted: Wanted) -> Any:
     for word in words:
         query = query.where(_matches(word, [name for name, folded in names if word in folded]))
     return query
+
+
+def newest(session: Session) -> Take | None:
+    """The newest finished take that somebody made; where none is finished, the newest."""
+    for wanted in (Wanted(own=True, status="done"), Wanted(own=True)):
+        found = session.scalar(_found(session, wanted).order_by(Take.id.desc()).limit(1))
+        if found is not None:
+            return session.get(Take, found)
+    return None
+
+
+def _touched() -> Any:
+    """The ids of branches and tries, as a query."""
+    return select(TakeParent.take_id).where(TakeParent.relation.in_(_ASIDE))
+
+
+def _studied() -> Any:
+    """The ids of takes that studies made, as a query: what a study is made on was there before it, these were not."""
+    works = select(Work.take_id).where(Work.take_id > Work.experiment_id)
+    of_trials = Visit.transcript_id == Transcript.id, Visit.take_id > Transcript.experiment_id
+    return union(works, select(Visit.take_id).join(Transcript, of_trials[0]).where(of_trials[1]))
 
 
 def _matches(word: str, pieces: Sequence[str]) -> ColumnElement[bool]:
@@ -96,11 +126,14 @@ def rows(session: Session, ids: Sequence[str]) -> list[TakeRow]:
     query = select(*columns).where(Take.id.in_(ids)).order_by(Take.id.desc())
     taken = session.execute(query).all()
     of_parents, lengths, written = parents(session, ids), _lengths(session, ids), labels(session, ids)
+    studied = set(session.scalars(select(Take.id).where(Take.id.in_(ids), Take.id.in_(_studied()))))
     return [
         TakeRow(
             **common(row, lengths.get(row.id, ()), written.get(row.id)),
             piece=row.piece_name,
             parents=tuple(p.take_id for p in of_parents.get(row.id, ())),
+            aside=next((_ASIDE[p.relation] for p in of_parents.get(row.id, ()) if p.relation in _ASIDE), None)
+            or ("study" if row.id in studied else None),
         )
         for row in taken
     ]

@@ -15,6 +15,7 @@ from pieces.source import nearest
 
 Status: TypeAlias = Literal["running", "done", "interrupted", "failed"]
 Retention: TypeAlias = Literal["kept", "scratch"]
+Aside: TypeAlias = Literal["branch", "try", "study"]
 Origin: TypeAlias = Literal["generated", "captured"]
 Json: TypeAlias = Mapping[str, Any]
 
@@ -177,10 +178,14 @@ class TakeRow(_Take):
         Name of the piece.
     parents : tuple of str
         Ids of the takes it came from.
+    aside : {'branch', 'try', 'study'} or None
+        What it was made for where nobody made it for its own sake: a visitor touched a take, a wish was tried, or a
+        study needed it.
     """
 
     piece: str
     parents: tuple[str, ...]
+    aside: Aside | None = None
 
 
 @dataclass(frozen=True)

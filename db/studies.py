@@ -111,11 +111,13 @@ class Studies:
             rows = session.scalars(query)
             return [DeviationRecord(**{n: getattr(r, n) for n in names}, created=iso(r.created)) for r in rows]
 
-    def claim(self, experiment_id: str, number: int, factors: Json, *, failed: bool = False) -> bool:
+    def claim(
+        self, experiment_id: str, number: int, factors: Json, *, failed: bool = False, keep: bool = False
+    ) -> bool:
         """Make a trial this process's own; of several that try, exactly one is told True.
 
         One that was begun is given only if its process is gone. What that attempt left, its transcripts with their
-        visits, is removed: the trial begins anew.
+        visits, is removed: the trial begins anew, unless that is to be kept.
 
         Parameters
         ----------
@@ -127,6 +129,8 @@ class Studies:
             What the design drew for it; the same in every attempt, unless a deviation was written since.
         failed : bool
             Whether one that failed may be tried again too; never if somebody has written about it.
+        keep : bool
+            Whether it goes on where it was: transcripts stay, and what was noted, see `note`.
         """
         if number < 0:
             raise ArchiveError(f"trial {number}: allowed are whole numbers from 0")
@@ -145,10 +149,18 @@ class Studies:
                 raise ArchiveError(
                     f"trial {number} of experiment {experiment_id} was begun with other factors: write a deviation"
                 )
-            session.execute(delete(Transcript).where(_of(trial)))
+            if not keep:
+                session.execute(delete(Transcript).where(_of(trial)))
+                trial.outcome = None
             trial.status, trial.process, trial.started, trial.attempts = "running", process, now, trial.attempts + 1
-            trial.factors, trial.ended, trial.outcome, trial.error = dict(factors), None, None, None
+            trial.factors, trial.ended, trial.error = dict(factors), None, None
             return True
+
+    def note(self, experiment_id: str, number: int, outcome: Json, cost: Json) -> None:
+        """What a trial that this process has claimed has given and taken so far, in all: it goes on from there."""
+        with self._database.write() as session:
+            trial = self._own(session, experiment_id, number)
+            trial.outcome, trial.cost = dict(outcome), dict(cost)
 
     def finish(self, experiment_id: str, number: int, outcome: Json, cost: Json | None = None) -> None:
         """The trial that this process has claimed is done."""
@@ -260,13 +272,17 @@ class Studies:
             raise ArchiveError(f"trial {number} of experiment {experiment_id} was not begun: claim it first")
         return row
 
+    def _own(self, session: Session, experiment_id: str, number: int) -> Trial:
+        trial = self._trial(session, experiment_id, number)
+        if trial.status != "running" or trial.process != this_process():
+            raise ArchiveError(
+                f"trial {number} of experiment {experiment_id} is {trial.status}, and not this process's: claim it"
+            )
+        return trial
+
     def _end(self, experiment_id: str, number: int, cost: Json | None, **values: Any) -> None:
         with self._database.write() as session:
-            trial = self._trial(session, experiment_id, number)
-            if trial.status != "running" or trial.process != this_process():
-                raise ArchiveError(
-                    f"trial {number} of experiment {experiment_id} is {trial.status}, and not this process's: claim it"
-                )
+            trial = self._own(session, experiment_id, number)
             values |= {"ended": datetime.now(UTC), "cost": _sum(trial.cost or {}, cost)}
             for name, value in values.items():
                 setattr(trial, name, value)

@@ -82,8 +82,10 @@ class Visiting:
             connection.execute(insert(Turn), rows)
             connection.execute(_TOLD, {"of": transcript_id, "now": datetime.now(UTC)})
 
-    def end_transcript(self, transcript_id: str, ended: str, report: Json | None = None) -> None:
-        """A visit is over, for a reason, and with what the visitor measured of itself."""
+    def end_transcript(
+        self, transcript_id: str, ended: str, report: Json | None = None, about: Json | None = None
+    ) -> None:
+        """A visit is over, for a reason, with what the visitor measured of itself, and as who it was met."""
         if not ended:
             raise ArchiveError(f"transcript {transcript_id}: ended = '': say how: left, moves, or what broke it off")
         with self._database.write() as session:
@@ -92,6 +94,7 @@ class Visiting:
                 raise ArchiveError(f"transcript {transcript_id} has ended already ({row.ended})")
             row.ended, row.updated = ended, datetime.now(UTC)
             row.report = None if report is None else dict(report)
+            row.about = row.about if about is None else dict(about)
 
     def transcript(self, transcript_id: str) -> TranscriptRecord:
         """One transcript with all its turns."""

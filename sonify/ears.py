@@ -1,8 +1,8 @@
 """Ears: what is measured on rendered sound. They know the samples and nothing of where these came from.
 
 Three short-time spectra are taken, each as long as its question needs: 85 ms for loudness, pitch and colour, 0.34 s for
-partials that lie close together (roughness, chroma), 21 ms for the time of an onset. All are the sum of both channels'
-powers, so that sound in opposite phase does not vanish.
+partials that lie close together (roughness, chroma), 21 ms for the time of an onset and for beats. All are the sum of
+both channels' powers, so that sound in opposite phase does not vanish.
 """
 
 from __future__ import annotations
@@ -26,6 +26,16 @@ GATE = -70.0
 PITCHED = 0.6
 _BATCH = 128
 _PARTIALS = 20
+#: Beats in Hz that are heard one by one (Fastl & Zwicker 2007, "Psychoacoustics: facts and models": up to about 20 Hz
+#: it is fluctuation that is heard, ch. 10; from about 15 Hz on roughness, ch. 11), and the swing in dB from which they
+#: count: about the least change of level that is noticed.
+BEATS, BEAT_DB = (0.5, 16.0), 1.0
+#: An onset that is weaker than this is none where it beats: it is a beat.
+_STRUCK_DB = 2.0
+#: Seconds between two values of the envelope; stretches of it that beats are looked for in, the shortest first, and
+#: how many beats one must hold; how much of what is not decay they must explain: of a stretch below 1 s more, as some
+#: cosine fits any short piece of noise.
+_HOP, _STRETCHES, _WHOLE, _EXPLAINED, _BRIEFLY = 0.005, (0.25, 0.5, 1.0, 2.0, 4.0), 2.0, 0.3, 0.6
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,9 +59,15 @@ class Ears:
         white noise (the same or unrelated in both channels), 1 an impulse.
     roughness : ndarray [t]
         `roughness` of the 20 strongest partials at unit power, so that it does not depend on level. Partials closer
-        than about 9 Hz are one partial here; their beating is heard as fluctuating loudness.
+        than about 9 Hz are one partial here: see `beating`.
     chroma : ndarray [t, 12]
         Amplitude of the partials in each pitch class from C to B (equal temperament, A4 = 440 Hz); sums to 1, or 0.
+    brief_roughness : ndarray [t]
+    brief_chroma : ndarray [t, 12]
+        The same over 85 ms, of partials at least about 30 Hz apart: for tones that follow each other so fast that the
+        longer window hears several of them at once.
+    beating : ndarray [t]
+        Beats per second, 0.5 to 16; 0 where there are none. See `beats`.
     balance : ndarray [t]
         Power right minus left over their sum: -1 left, 0 middle, 1 right.
     width : ndarray [t]
@@ -69,6 +85,9 @@ class Ears:
     flatness: Floats
     roughness: Floats
     chroma: Floats
+    brief_roughness: Floats
+    brief_chroma: Floats
+    beating: Floats
     balance: Floats
     width: Floats
     onset_times: Floats
@@ -107,20 +126,30 @@ def hear(audio: ArrayLike, sample_rate: int, hop_s: float = 0.05) -> Ears:
     sound = _stereo(audio, sample_rate)
     duration = len(sound) / sample_rate
     centres = _centres(duration, hop_s)
-    short = [_short_window(*pair, sample_rate) for pair in _spectra(sound, sample_rate, centres, 0.085, pad=2)]
-    long = [_long_window(left, right, sample_rate) for left, right in _spectra(sound, sample_rate, centres, 0.34)]
-    loudness, f0, clarity, centroid, flatness, balance, width = (
+    short = [
+        (*_short_window(*pair, sample_rate), *_partial_measures(*pair, sample_rate))
+        for pair in _spectra(sound, sample_rate, centres, 0.085, pad=2)
+    ]
+    long = [_partial_measures(*pair, sample_rate) for pair in _spectra(sound, sample_rate, centres, 0.34)]
+    loudness, f0, clarity, centroid, flatness, balance, width, brief_rough, brief_chroma = (
         np.concatenate(part) for part in zip(*short, strict=True)
     )
     rough, chroma = (np.concatenate(part) for part in zip(*long, strict=True))
+    level = _levels(sound, sample_rate)
+    times, strengths = _onsets(level, duration)
+    struck = strengths >= _STRUCK_DB
+    beating = beats((10 ** (level / 10)).sum(axis=1), times[struck], centres + hop_s / 2)
+    begun = struck | ~_within(beating > 0, times, hop_s)
     silent = loudness < GATE
     f0[silent] = np.nan
-    for measured in (clarity, centroid, flatness, rough, chroma, balance, width):
+    for measured in (
+        clarity, centroid, flatness, rough, chroma, brief_rough, brief_chroma, beating, balance, width
+    ):  # fmt: skip
         measured[silent] = 0
-    times, strengths = _onsets(sound, sample_rate)
     return Ears(
-        hop_s, duration, loudness, f0, clarity, centroid, flatness, rough, chroma, balance, width, times, strengths
-    )
+        hop_s, duration, loudness, f0, clarity, centroid, flatness, rough, chroma, brief_rough, brief_chroma, beating,
+        balance, width, times[begun], strengths[begun],
+    )  # fmt: skip
 
 
 def pitch_track(
@@ -178,6 +207,74 @@ def roughness(frequencies: ArrayLike, amplitudes: ArrayLike) -> NDArray[np.float
     distance = np.abs(f[..., i] - f[..., j]) * 0.24 / (0.021 * np.minimum(f[..., i], f[..., j]) + 19)
     pairs = a[..., i] * a[..., j] * (np.exp(-3.5 * distance) - np.exp(-5.75 * distance))
     return np.asarray(pairs.sum(axis=-1))
+
+
+def beats(power: ArrayLike, onset_times: ArrayLike, ends: ArrayLike) -> Floats:
+    """Beats per second of a sound's power up to some moments, since what was struck last.
+
+    Two partials of amplitudes a and b, d Hz apart, have the power ``a² + b² + 2 a b cos(2 π d t)``: a single line
+    at d in the spectrum of the envelope. So of the power, its exponential decay taken out, the cosine that explains
+    most of it is taken, by least squares. It must swing by `BEAT_DB`, go round twice and explain 0.3 of what there
+    is, 0.6 of a stretch below 1 s. Looked at are the last 0.25, 0.5, 1, 2 and 4 s, and the first of these that has
+    beats tells them. Strikes are no beats, whatever their rate: a stretch begins after the last of them. A tremolo
+    is told as beats, to the ear it is the same fluctuation (Fastl & Zwicker 2007, ch. 10); a vibrato is not, as it
+    leaves the power as it is. What beats faster is `roughness`.
+
+    Parameters
+    ----------
+    power : array_like [k]
+        Every 5 ms, the first at -17.5 ms, each over 21 ms.
+    onset_times, ends : array_like
+        In seconds.
+
+    Returns
+    -------
+    ndarray, as long as `ends`
+        In Hz, within `BEATS`; 0 where there are none.
+    """
+    power, begun, ends = (np.asarray(given, dtype=np.float64) for given in (power, onset_times, ends))
+    last = np.floor((ends + 0.02) / _HOP + 1e-6).astype(int)
+    before = np.searchsorted(begun, ends, side="right") - 1
+    free = np.ceil((np.where(before >= 0, begun[before] if len(begun) else 0, 0) + 0.05) / _HOP).astype(int)
+    found = np.zeros(len(ends), np.float32)
+    for seconds in _STRETCHES:
+        n = round(seconds / _HOP)
+        rows = np.flatnonzero((found == 0) & (last - n >= free) & (last <= len(power)))
+        if len(rows):
+            found[rows] = _beats(power[last[rows, None] - n + np.arange(n)])
+    return found
+
+
+def _within(rows: NDArray[np.bool_], times: Floats, hop_s: float) -> NDArray[np.bool_]:
+    """Whether any row within half a second from each of some times on is true."""
+    first = np.minimum((times / hop_s).astype(int), len(rows) - 1)
+    upto = np.r_[0, np.cumsum(rows)]
+    found: NDArray[np.bool_] = upto[np.minimum(first + round(0.5 / hop_s) + 1, len(rows))] > upto[first]
+    return found
+
+
+def _beats(power: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Beats per second of some stretches ``[rows, n]`` of power; 0: none."""
+    n = power.shape[1]
+    time = np.arange(n) * _HOP
+    # The decay, in steps of 3 dB over the stretch, without which it varies least.
+    decays = 10 ** (np.arange(-60, 61, 3)[:, None] / 10 * (np.arange(n) / n))
+    power = power + 1e-12
+    varying = (power**2 @ (decays**2).T) / (power @ decays.T) ** 2
+    level = power * decays[varying.argmin(axis=1)]
+    swing = level / level.mean(axis=1, keepdims=True) - 1
+    hertz = np.arange(0.25, BEATS[1] + 1, 0.125)
+    turns = np.exp(2j * np.pi * hertz[:, None] * time)
+    pairs = np.stack([turns.real, turns.imag], axis=2)
+    waves = np.linalg.qr(pairs - pairs.mean(axis=1, keepdims=True))[0]
+    explained = ((swing @ waves) ** 2).sum(axis=2).T
+    best = explained.argmax(axis=1)
+    rate, most = hertz[best], explained.max(axis=1)
+    depth = np.minimum(np.sqrt(2 * most / n), 0.999)
+    heard = 10 * np.log10((1 + depth) / (1 - depth)) >= BEAT_DB
+    whole = (rate * n * _HOP >= _WHOLE) & (rate >= BEATS[0]) & (rate <= BEATS[1])
+    share = _EXPLAINED if n * _HOP >= 1 else _BRIEFLY
+    return np.where(heard & whole & (most >= share * (swing**2).sum(axis=1)), rate, 0.0)
 
 
 def roughness_of(audio: ArrayLike, sample_rate: int) -> float:
@@ -292,8 +389,8 @@ def _parabola(before: NDArray[Any], at: NDArray[Any], after: NDArray[Any]) -> tu
     return shift, -0.25 * (before - after) * shift
 
 
-def _long_window(left: NDArray[Any], right: NDArray[Any], sample_rate: int) -> tuple[Floats, Floats]:
-    """Roughness and chroma of a batch of rows."""
+def _partial_measures(left: NDArray[Any], right: NDArray[Any], sample_rate: int) -> tuple[Floats, Floats]:
+    """Roughness and chroma of a batch of rows, as far as their window tells partials apart."""
     power = np.abs(left) ** 2 + np.abs(right) ** 2
     frequencies, amplitudes = _partials(power, sample_rate / (2 * (power.shape[1] - 1)))
     heard = (frequencies > 50) & (frequencies < 5000)
@@ -318,25 +415,30 @@ def _partials(power: NDArray[Any], bin_hz: float) -> tuple[NDArray[Any], NDArray
     return (column + 1 + shift) * bin_hz, amplitudes
 
 
-def _onsets(sound: Floats, sample_rate: int) -> tuple[Floats, Floats]:
-    """Peaks of the spectral flux of sixth-octave bands, a rise in the neighbouring bands being no news.
-
-    Böck & Widmer 2013, "Maximum filter vibrato suppression for onset detection" (SuperFlux).
-    """
-    hop, lag, reach = 0.005, 2, 12
-    centres = _centres(len(sound) / sample_rate + 0.05, hop) - 0.02
+def _levels(sound: Floats, sample_rate: int) -> NDArray[np.float64]:
+    """Levels in dB of sixth-octave bands, every 5 ms, the first at -17.5 ms, each over 21 ms."""
+    centres = _centres(len(sound) / sample_rate + 0.05, _HOP) - 0.02
     levels = []
     for left, right in _spectra(sound, sample_rate, centres, 0.021):
         top = 2 * (left.shape[1] - 1) / sample_rate
         edges = np.unique(np.round(np.geomspace(60, min(16_000, 0.45 * sample_rate), 50) * top).astype(int))
         bands = np.add.reduceat(np.abs(left) ** 2 + np.abs(right) ** 2, edges, axis=1)[:, :-1]
         levels.append(10 * np.log10(bands + 1e-8))
-    level = np.concatenate(levels)
+    return np.concatenate(levels)
+
+
+def _onsets(level: NDArray[np.float64], duration: float) -> tuple[Floats, Floats]:
+    """Peaks of the spectral flux of sixth-octave bands, a rise in the neighbouring bands being no news.
+
+    Böck & Widmer 2013, "Maximum filter vibrato suppression for onset detection" (SuperFlux).
+    """
+    lag, reach = 2, 12
+    centres = (np.arange(len(level)) + 0.5) * _HOP - 0.02
     wide = np.pad(level, ((0, 0), (1, 1)), mode="edge")
     held = np.maximum(level, np.maximum(wide[:, :-2], wide[:, 2:]))
     flux = np.zeros(len(level))
     flux[lag:] = np.maximum(level[lag:] - held[:-lag], 0).mean(axis=1)
     around = np.lib.stride_tricks.sliding_window_view(np.pad(flux, reach, mode="edge"), 2 * reach + 1)
     peak = (flux >= around[:, reach - 6 : reach + 7].max(axis=1)) & (flux > np.median(around, axis=1) + 1.2)
-    found = np.flatnonzero(peak & (centres < len(sound) / sample_rate - 0.011))
+    found = np.flatnonzero(peak & (centres < duration - 0.011))
     return np.maximum(centres[found], 0).astype(np.float32), flux[found].astype(np.float32)

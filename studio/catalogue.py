@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -251,25 +251,31 @@ def verdict_text(verdict: Verdict) -> str:
 def round_text(step: Round) -> str:
     """One round of the loop."""
     lines = [f"round {step.number}  take {step.take_id}", *visit_lines(step.visit)]
+    progress = step.visit.transcript.report.progress
+    if step.visit.rating is None and progress is not None and progress < 0:
+        lines += ["  progress below 0 counts as 0: the steerer is told 0"]
     if step.proposal:
-        named = ((_short(path), value) for path, value in step.proposal.changes.items())
-        changes = ", ".join(f"{name} = {f'{v:.4g}' if isinstance(v, float) else v}" for name, v in named)
-        lines += [f"  next: {changes or 'the same again'}", f"  because {step.proposal.reason}"]
+        lines += [f"  next: {changed(step.proposal.changes) or 'the same again'}", f"  because {step.proposal.reason}"]
     return "\n".join(lines)
 
 
-def _short(path: str) -> str:
-    """The end of a dotted path that says what it is: ``range.1``."""
-    parts = path.split(".")
-    return ".".join(parts[-2:] if parts[-1].isdecimal() else parts[-1:])
+def changed(changes: Mapping[str, Any]) -> str:
+    """What of a piece is changed, by the whole path of each: of two voices the same end would not say which."""
+    return ", ".join(f"{path} = {f'{v:.4g}' if isinstance(v, float) else v}" for path, v in changes.items())
 
 
 def visit_lines(visit: Visit) -> list[str]:
     """What came of a visit."""
     report, deeds = visit.transcript.report, visit.deeds
-    said = [f"progress {report.progress:+.3f} nats/token"] if report.progress is not None else []
+    said = [f"progress {report.progress:+.3f} nats a token"] if report.progress is not None else []
     said += [report.verdict] if report.verdict else []
-    said += [f"rating {visit.rating:.2f}"] if visit.rating is not None else []
+    said += [f"rating {10 * visit.rating:.3g} of 10"] if visit.rating is not None else []
     said += [f"wishes {', '.join(deeds.wishes)}"] if deeds.wishes else []
+    said += [f"said {', '.join(deeds.sayings)}"] if deeds.sayings else []
     heard = sum(turn.count for turn in visit.transcript.turns)
-    return [f"  {visit.transcript.visitor}: {', '.join([*said, f'{heard} moments', visit.transcript.ended])}"]
+    said += [f"{heard} moment{'s' * (heard != 1)} of 0.5 s", visit.transcript.ended]
+    for asked in visit.transcript.answers:
+        if asked.about == "choose":
+            right = "its own" if asked.chosen == asked.facts["own"] else f"not its own, which is {asked.facts['own']}"
+            said += [f"in the mirror it chose {asked.chosen} of {asked.facts['curves']} curves: {right}"]
+    return [f"  {visit.transcript.visitor}: {', '.join(said)}"]

@@ -23,6 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pieces.errors import DescantError
+from studio.files import check_folder
 
 if TYPE_CHECKING:
     from db.archive import Archive
@@ -82,7 +83,7 @@ def retold(archive: Archive, transcript: TranscriptRecord, gallery: Gallery) -> 
     record, design = design_of(archive, transcript.experiment_id)
     row = next(row for row in archive.studies.trials(record.id) if row.number == transcript.trial)
     trial = Trial(**row.factors)
-    if trial.task == "visit":
+    if trial.task in ("visit", "run"):
         yield from _played(transcript, _game(transcript, gallery))
         return
     attendance = Attendance(archive, record.id, design, archive.studies.works(record.id))
@@ -126,22 +127,56 @@ def retraced(archive: Archive, transcript_id: str, gallery: Gallery | None = Non
     return len(known), [t.number for t, now in known if (t.observation, t.reward) != (now.text, now.reward)]
 
 
+def same_code(transcript: TranscriptRecord) -> bool:
+    """Whether a visit was told by the code that is here: of other code other words are no sign of chance."""
+    from studio.perceive import code
+
+    return transcript.setting.get("code") == code()
+
+
 def _new_gallery(archive: Archive) -> Gallery:
     from studio.audience.gallery import Gallery
 
     return Gallery(archive)
 
 
-def sounded(clips: Sequence[Artefact], path: Path) -> Moment:
-    """Some moments, one after the other, with their sound in a file."""
+def sounded(clips: Sequence[Artefact], path: Path, anew: bool = False) -> Moment:
+    """Some moments, one after the other, with their sound in a file; one that is there stays, unless `anew`."""
     import soundfile
 
     audio = np.concatenate([clip.audio for clip in clips])
     rate = clips[0].sample_rate
-    if not path.is_file():
+    if anew or not path.is_file():
         soundfile.write(path, audio, rate)
     pictures = np.concatenate([clip.pictures for clip in clips])
     return Moment(path, pictures, clips[0].fps, len(audio) / rate)
+
+
+def saved(archive: Archive, transcript_id: str, folder: Path, turn: int | None = None) -> list[Path]:
+    """Write what was heard and seen in the turns of a transcript, or in one of them; returns the files.
+
+    Of each turn ``turn-N.wav``, and ``turn-N.png``: the picture in the middle of each moment, side by side.
+
+    Raises
+    ------
+    DescantError
+        If it cannot be told again, or a file cannot be written.
+    """
+    from PIL import Image
+
+    from studio.words.artefact import MOMENT_S
+
+    check_folder(folder)
+    paths = []
+    for number, one in enumerate(retold(archive, archive.visiting.transcript(transcript_id), _new_gallery(archive))):
+        if one is None or not one.clips or turn not in (None, number):
+            continue
+        sound, picture = (folder / f"turn-{number}.{kind}" for kind in ("wav", "png"))
+        made = sounded(one.clips, sound, anew=True)
+        each = max(1, round(MOMENT_S * made.fps))
+        Image.fromarray(np.hstack(list(made.pictures[each // 2 :: each]))).save(picture)
+        paths += [sound, picture]
+    return paths
 
 
 # What runs in the worker; it keeps what it has made, so that the next turn of a transcript is there at once.
@@ -201,9 +236,9 @@ class Reteller:
         self._place = place
         self._folder = tempfile.TemporaryDirectory(prefix="descant-review-")
         context = multiprocessing.get_context("spawn")
-        self._pool = ProcessPoolExecutor(1, context, initializer=_prepared)
         # A screen has taken sys.stderr, and what multiprocessing starts first wants its file.
         with redirect_stderr(sys.__stderr__):
+            self._pool = ProcessPoolExecutor(1, context, initializer=_prepared)
             self._process = self._pool.submit(os.getpid)
 
     def moment(self, transcript_id: str, number: int) -> Future[Moment | str]:

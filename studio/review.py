@@ -1,7 +1,8 @@
 """Reviewing visits: transcripts turn by turn, as a coder may see them, and what coders write on them.
 
-A coder is blind: who attended, what it was held against, how it was instructed and how the sides lay stay hidden, until
-the coder unblinds; that is logged. What is hidden is taken away here, before anything is shown.
+A coder is blind: who attended, what it was held against, how it was instructed, how the sides lay and what it took stay
+hidden, until the coder unblinds; that is logged. What is hidden is taken away here, before anything is shown. What was
+told is shown: that a work was silent, or told of with nothing at all, can be seen in it.
 """
 
 from __future__ import annotations
@@ -19,15 +20,23 @@ if TYPE_CHECKING:
     from db.audience import AnnotationRecord, Kind, TrialRecord, TurnRecord, _Transcript
 
 #: How a visit can end by itself; everything else broke it off, in a line that may name who attended.
-ENDS = ("left", "moves", "answered", "interrupted")
+WELL = ("left", "moves", "answered")
+ENDS = (*WELL, "interrupted")
 BROKEN = "broken off"
-#: Facts of a decision that tell a blind coder nothing of who decided; only as numbers.
-OPEN_FACTS = ("tokens", "tokens_in", "tokens_out", "latency_s", "retries", "rotations", "flips", "dropped", "surprisal")
-#: Of a trial, what is hidden.
+#: By what a list can be narrowed besides the ends themselves: it ended as it should; it did not.
+FINE, FAILED = "well", "failed"
+#: Visits that belong to no study.
+OUTSIDE = "outside studies"
+#: What a blind coder is not shown, in words; and of a trial, by name.
+HIDDEN = "audience, model, condition, work, order, instruction, and tokens and seconds"
 FACTORS = ("task", "audience", "condition", "level", "arm", "work", "other", "order", "third", "side", "repeat")
+#: Of a trial, what it took, failed attempts and all.
+COSTS = ("decisions", "retries", "tokens", "cost", "seconds")
 _HIDDEN = "hidden until you unblind"
 #: Characters of a line of an observation, and of a note.
 _LINE, _NOTE = 600, 2000
+#: The fact that has a share of each option, order by order; see `studio.audience.prompting.by_order`.
+_ORDERS = "by_order"
 _EIGHTHS = " ▏▎▍▌▋▊▉"
 
 
@@ -84,6 +93,7 @@ class Listed:
 
     id: str
     experiment: str | None
+    study: str
     created: str
     words: str
     turns: int
@@ -92,6 +102,17 @@ class Listed:
     notes: int
     blind: bool
     known: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def who(self) -> str:
+        """Who attended, as the study calls it, else as it was invited; empty while the coder is blind."""
+        return str(self.known.get("audience") or self.known.get("visitor", ""))
+
+    @property
+    def under(self) -> str:
+        """The condition, of a visit with its button's number; empty while the coder is blind, and outside studies."""
+        condition = str(self.known.get("condition", ""))
+        return f"{self.known['task']} {condition}" if condition.isdecimal() else condition
 
 
 @dataclass(frozen=True)
@@ -111,13 +132,56 @@ class Seen:
 
 @dataclass(frozen=True)
 class Wanted:
-    """Which transcripts are listed; what is empty narrows nothing."""
+    """Which transcripts are listed; what is empty narrows nothing.
+
+    Attributes
+    ----------
+    text : str
+        Stands in a command or an observation.
+    ended : str
+        As it ended (one of `ENDS`, `BROKEN`, ``"running"``), or `FINE` or `FAILED`.
+    tag : str
+        With or without its ``#``.
+    audience, condition : str
+        Who attended, as the study calls it or as it was invited; under which condition. Where the coder is blind,
+        nothing is found by them.
+    study : str
+        Id of the study, or `OUTSIDE`.
+    """
 
     text: str = ""
     ended: str = ""
     tag: str = ""
     audience: str = ""
     condition: str = ""
+    study: str = ""
+
+
+@dataclass(frozen=True)
+class Choices:
+    """By what a list of transcripts can be narrowed; nothing of those to which the coder is blind.
+
+    Attributes
+    ----------
+    studies : dict of str to str
+        From id to name; `OUTSIDE` stands for both.
+    audiences, conditions, tags : tuple of str
+    """
+
+    studies: Mapping[str, str]
+    audiences: tuple[str, ...]
+    conditions: tuple[str, ...]
+    tags: tuple[str, ...]
+
+
+def choices(rows: Sequence[Listed]) -> Choices:
+    """What stands in a list."""
+    return Choices(
+        {row.experiment or OUTSIDE: row.study for row in rows},
+        tuple(sorted({row.who for row in rows} - {""})),
+        tuple(sorted({row.under for row in rows} - {""})),
+        tuple(sorted({tag for row in rows for tag in row.tags})),
+    )
 
 
 class Review:
@@ -150,17 +214,26 @@ class Review:
         DescantError
             If it is asked for by what is hidden.
         """
-        rows = self._archive.visiting.transcripts(experiment=self.experiment, text=wanted.text, limit=None)
-        studies = {row.experiment_id for row in rows} | {self.experiment}
-        blind = {study: self.is_blind(study) for study in studies}
-        if (wanted.audience or wanted.condition) and any(blind.values()):
+        only = self.experiment if wanted.study in ("", OUTSIDE) else wanted.study
+        rows = self._archive.visiting.transcripts(experiment=only, text=wanted.text, limit=None)
+        blind = {study: self.is_blind(study) for study in {row.experiment_id for row in rows} | {only}}
+        if (wanted.audience or wanted.condition) and blind[only]:
             raise DescantError("you are blind to audiences and conditions: unblind first (--unblind --author NAME)")
-        trials = {(s, t.number): t for s in studies if s is not None for t in self._archive.studies.trials(s)}
+        trials = {(s, t.number): t for s in blind if s and not blind[s] for t in self._archive.studies.trials(s)}
         notes: dict[str, list[AnnotationRecord]] = {}
-        for one in self._archive.studies.annotations(experiment=self.experiment):
+        for one in self._archive.studies.annotations(experiment=only):
             notes.setdefault(one.transcript_id, []).append(one)
-        found = (self._listed(row, row.turns, trials, notes.get(row.id, []), blind[row.experiment_id]) for row in rows)
+        names = self._names()
+        found = (
+            self._listed(row, row.turns, trials, notes.get(row.id, []), blind[row.experiment_id], names) for row in rows
+        )
         return [one for one in found if _is_wanted(one, wanted)][:limit]
+
+    def _names(self) -> dict[str | None, str]:
+        """Of all studies, by id; two of one name are told apart by the ends of their ids."""
+        found = [(one.id, plain(one.name, 60)) for one in self._archive.studies.experiments()]
+        count = Counter(name for _, name in found)
+        return {None: OUTSIDE, **{i: name if count[name] == 1 else f"{name} {i[-4:]}" for i, name in found}}
 
     def _listed(
         self,
@@ -169,6 +242,7 @@ class Review:
         trials: Mapping[tuple[str, int], TrialRecord],
         notes: Sequence[AnnotationRecord],
         blind: bool,
+        names: Mapping[str | None, str],
     ) -> Listed:
         mine = self._visible(notes, blind)
         known: dict[str, Any] = {}
@@ -181,8 +255,10 @@ class Review:
             if trial is not None:
                 known |= {"trial": trial.number}
                 known |= {n: trial.factors[n] for n in FACTORS if trial.factors.get(n) not in (None, "")}
+                known |= {n: trial.cost[n] for n in COSTS if (trial.cost or {}).get(n)}  # type: ignore[index]
+                known |= {"attempts": trial.attempts} if trial.attempts > 1 else {}
         return Listed(
-            *(row.id, row.experiment_id, row.created, row.words, turns, plain(ended)),
+            *(row.id, row.experiment_id, names[row.experiment_id], row.created, row.words, turns, plain(ended)),
             tags=tuple(dict.fromkeys(note.tag for note in mine)),
             notes=len(mine),
             blind=blind,
@@ -218,9 +294,9 @@ class Review:
         written = self._archive.studies.annotations(transcript=transcript_id)
         notes = [_note(one) for one in self._visible(written, blind)]
         return Seen(
-            self._listed(record, len(record.turns), trials, written, blind),
+            self._listed(record, len(record.turns), trials, written, blind, self._names()),
             instruction=_HIDDEN if blind else plain(record.instruction, _NOTE),
-            about={} if blind else _facts(record.about),
+            about={} if blind else _facts(record.about) | _spent(record.report or {}),
             notes=tuple(note for note in notes if note.turn is None),
             steps=tuple(_step(turn, notes, blind) for turn in record.turns),
         )
@@ -246,16 +322,22 @@ class Review:
 
 
 def _is_wanted(one: Listed, wanted: Wanted) -> bool:
-    names = (str(one.known.get("audience", "")), str(one.known.get("visitor", "")))
     ended = one.ended if one.ended in (*ENDS, "running") else BROKEN
+    ends = {ended, FINE if ended in WELL else FAILED if ended != "running" else ended}
     return all(
         (
-            not wanted.ended or wanted.ended == ended,
+            not wanted.ended or wanted.ended in ends,
             not wanted.tag or wanted.tag.lstrip("#").casefold() in one.tags,
-            not wanted.audience or wanted.audience in names,
-            not wanted.condition or wanted.condition == one.known.get("condition"),
+            not wanted.audience or wanted.audience in (one.known.get("audience"), one.known.get("visitor")),
+            not wanted.condition or wanted.condition in (one.under, one.known.get("condition")),
+            not wanted.study or wanted.study == (one.experiment or OUTSIDE),
         )
     )
+
+
+def _spent(report: Mapping[str, Any]) -> dict[str, Any]:
+    """What a server took for the whole visit, also for decisions that failed."""
+    return {f"{name} in all": report[name] for name in ("tokens", "cost") if report.get(name) is not None}
 
 
 def _step(turn: TurnRecord, notes: Sequence[Note], blind: bool) -> Step:
@@ -274,21 +356,18 @@ def _step(turn: TurnRecord, notes: Sequence[Note], blind: bool) -> Step:
 
 
 def _choice(raw: Mapping[str, Any], blind: bool) -> Choice:
-    facts = _facts(raw.get("facts") or {})
-    if blind:
-        facts = {n: facts[n] for n in OPEN_FACTS if isinstance(facts.get(n), int | float)}
     return Choice(
         about=plain(str(raw["about"])),
         asks=plain(str(raw["asks"]), _LINE),
         options=tuple(plain(str(option), 80) for option in raw["options"]),
         probabilities=tuple(float(p) for p in raw["probabilities"]),
         chosen=plain(str(raw["chosen"])),
-        facts=facts,
+        facts={} if blind else _facts(raw.get("facts") or {}),  # tokens and seconds tell who it was
     )
 
 
 def _facts(raw: Mapping[str, Any]) -> dict[str, Any]:
-    return {plain(str(n), 40): v if isinstance(v, int | float | None) else plain(str(v)) for n, v in raw.items()}
+    return {plain(str(n), 40): v if isinstance(v, int | float | None) else plain(str(v), _NOTE) for n, v in raw.items()}
 
 
 def _note(one: AnnotationRecord) -> Note:
@@ -316,18 +395,24 @@ def number(value: Any) -> str:
 
 
 def told_facts(facts: Mapping[str, Any]) -> str:
-    """Facts on one line."""
-    return "   ".join(f"{name} {number(value)}" for name, value in facts.items())
+    """Facts on a line, times with their unit; then each order in which the options were shown, on a line of its own."""
+    first = " · ".join(_told_fact(name, value) for name, value in facts.items() if name != _ORDERS)
+    return "\n".join([first, *(f"shown as: {order}" for order in str(facts.get(_ORDERS, "")).split("; ") if order)])
+
+
+def _told_fact(name: str, value: Any) -> str:
+    return f"{name[:-2]} {number(value)} s" if name.endswith("_s") else f"{name} {number(value)}"
 
 
 def head(seen: Seen) -> list[tuple[str, str]]:
     """What is known of a transcript, by name."""
     one = seen.listed
-    rows = [("turns", str(one.turns)), ("words", one.words), ("ended", one.ended)]
+    rows = [("study", one.study)] if one.experiment else []
+    rows += [("turns", str(one.turns)), ("words", one.words), ("ended", one.ended)]
     rows += [(name, number(value)) for name, value in one.known.items()]
     rows += [(name, number(value)) for name, value in seen.about.items()]
     if one.blind:
-        rows.append(("blind", "audience, model, condition, work, order and instruction are hidden until you unblind"))
+        rows.append(("blind", f"{HIDDEN} are hidden until you unblind"))
     elif seen.instruction:
         rows.append(("told", seen.instruction))
     return [*rows, ("id", one.id)]
@@ -342,10 +427,15 @@ def place(step: Step) -> str:
     return ", ".join(parts)
 
 
+def left(step: Step) -> str:
+    """What is left of the budget, of a game."""
+    return f"budget {step.budget:g}" if step.budget or step.command else ""
+
+
 def step_text(step: Step, cells: int = 24) -> str:
     """A turn for the terminal."""
     said = f"> {step.command}" if step.command else "(asked)" if step.decisions else "(told)"
-    rows = [f"turn {step.number}  {said}" + (f"   {place(step)}" if place(step) else "") + f"   budget {step.budget:g}"]
+    rows = ["   ".join(part for part in (f"turn {step.number}  {said}", place(step), left(step)) if part)]
     for choice in step.decisions:
         rows.append(f"  {choice.asks}")
         widest = max(len(option) for option in choice.options)
@@ -355,7 +445,7 @@ def step_text(step: Step, cells: int = 24) -> str:
         if choice.chosen not in choice.options:
             rows.append(f"    said: {choice.chosen}")
         if choice.facts:
-            rows.append(f"    {told_facts(choice.facts)}")
+            rows += [f"    {line}" for line in told_facts(choice.facts).splitlines()]
     rows += [f"  {line}" for line in step.observation.splitlines()]
     rows += [f"  {note_text(note)}" for note in step.notes]
     return "\n".join(rows)

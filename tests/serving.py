@@ -183,6 +183,21 @@ def wants(option: str) -> Answer:
     return chooses(lambda options: next((letter for letter, one in options.items() if one == option), "A"))
 
 
+def choices_of(asked: Asked, weights: Mapping[str, float]) -> dict[str, Any]:
+    """Decisions with probabilities by option."""
+    answers = []
+    for question in asked.body["questions"]:
+        known = {one["value"]: weights.get(one["value"], 0.5) for one in question["choices"]}
+        shares = [{"value": value, "probability": known[value] / sum(known.values())} for value in known]
+        best = max(known, key=lambda value: known[value])
+        about = {"type": "choice", "name": question["name"], "choice": best, "confidence": 1.0}
+        answers.append({**about, "probabilities": shares})
+    usage: dict[str, Any] = {"input_tokens": 100, "output_tokens": 2, "total_tokens": 102}
+    usage |= {"input_tokens_details": {"cache_write_tokens": 0, "cached_tokens": 0}}
+    usage |= {"output_tokens_details": {"reasoning_tokens": 0}}
+    return {"answers": answers, "model": "luna-1", "usage": usage}
+
+
 def drip(to: BaseHTTPRequestHandler, asked: Asked) -> None:
     """A byte, and a byte, and a byte, as long as somebody waits."""
     to.send_response(200)
@@ -261,10 +276,10 @@ def visitor(url: str, model: str = "m", **options: Any) -> Remote:
     return found
 
 
-def refused(found: Remote) -> str:
+def refused(found: Remote, question: Question = ASKS) -> str:
     """The one line of a visitor that cannot decide."""
     with pytest.raises(AudienceError) as told:
-        found.decide(ASKS)
+        found.decide(question)
     line = str(told.value)
     assert line.startswith(f"{found.name}: ")
     assert len(line) < 450

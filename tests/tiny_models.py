@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
+
+import numpy as np
 
 #: What their words are made of.
 TEXTS = (
@@ -25,10 +28,9 @@ CHAT = (
 Kind = Literal["qwen2", "gpt2", "mistral", "mamba"]
 
 
-def tokenizer(texts: Sequence[str] = TEXTS, vocabulary: int = 600, chat: bool = True) -> Any:
-    """Byte-level BPE learned from some texts; with a chat template, or as GPT-2 without one."""
+def pairs(texts: Sequence[str] = TEXTS, vocabulary: int = 600) -> Any:
+    """Byte-level BPE learned from some texts."""
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
-    from transformers import PreTrainedTokenizerFast
 
     bpe = Tokenizer(models.BPE())
     bpe.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
@@ -40,6 +42,14 @@ def tokenizer(texts: Sequence[str] = TEXTS, vocabulary: int = 600, chat: bool = 
             vocab_size=vocabulary, initial_alphabet=alphabet, special_tokens=[*SPECIAL], show_progress=False
         ),
     )
+    return bpe
+
+
+def tokenizer(texts: Sequence[str] = TEXTS, vocabulary: int = 600, chat: bool = True) -> Any:
+    """Such a one of transformers; with a chat template, or as GPT-2 without one."""
+    from transformers import PreTrainedTokenizerFast
+
+    bpe = pairs(texts, vocabulary)
     if not chat:
         return PreTrainedTokenizerFast(tokenizer_object=bpe, bos_token=SPECIAL[0], eos_token=SPECIAL[0])
     words = PreTrainedTokenizerFast(tokenizer_object=bpe, eos_token=SPECIAL[2], pad_token=SPECIAL[0])
@@ -78,6 +88,38 @@ def tiny(folder: Path, kind: Kind = "qwen2", texts: Sequence[str] = TEXTS, **mor
     """Such a model with its tokenizer, saved as a folder with safetensors; returned is the folder."""
     words = tokenizer(texts, chat=kind != "gpt2")
     saved(folder, network(kind, words, **more), words)
+    return folder
+
+
+def quick(folder: Path, width: int = 64, layers: int = 2, window: int = 4096) -> Path:
+    """A random Qwen2 as a folder, written without torch and transformers, which take seconds to load."""
+    from safetensors.numpy import save_file
+
+    bpe, rng = pairs(), np.random.default_rng(0)
+    shapes: dict[str, tuple[int, ...]] = {
+        "model.embed_tokens.weight": (bpe.get_vocab_size(), width),
+        "lm_head.weight": (bpe.get_vocab_size(), width),
+    }
+    for layer in range(layers):
+        parts = {"self_attn.q_proj.bias": (width,), "self_attn.k_proj.bias": (width // 2,)}
+        parts |= {"self_attn.v_proj.bias": (width // 2,), "self_attn.q_proj.weight": (width, width)}
+        parts |= {f"self_attn.{name}_proj.weight": (width // 2, width) for name in "kv"}
+        parts |= {"self_attn.o_proj.weight": (width, width), "mlp.down_proj.weight": (width, 2 * width)}
+        parts |= {f"mlp.{name}_proj.weight": (2 * width, width) for name in ("gate", "up")}
+        shapes |= {f"model.layers.{layer}.{name}": shape for name, shape in parts.items()}
+    tensors = {name: rng.normal(0, 0.2, shape).astype(np.float32) for name, shape in shapes.items()}
+    norms = [f"model.layers.{i}.{name}_layernorm" for i in range(layers) for name in ("input", "post_attention")]
+    tensors |= {f"{name}.weight": np.ones(width, np.float32) for name in (*norms, "model.norm")}
+    folder.mkdir(parents=True)
+    save_file(tensors, folder / "model.safetensors", {"format": "pt"})
+    bpe.save(str(folder / "tokenizer.json"))
+    (folder / "chat_template.jinja").write_text(CHAT)
+    config = {"architectures": ["Qwen2ForCausalLM"], "model_type": "qwen2", "vocab_size": bpe.get_vocab_size()}
+    config |= {"hidden_size": width, "intermediate_size": 2 * width, "num_hidden_layers": layers, "dtype": "float32"}
+    config |= {"num_attention_heads": 4, "num_key_value_heads": 2, "max_position_embeddings": window}
+    words = {"tokenizer_class": "PreTrainedTokenizerFast", "eos_token": SPECIAL[2], "pad_token": SPECIAL[0]}
+    for name, content in (("config", config), ("tokenizer_config", words)):
+        (folder / f"{name}.json").write_text(json.dumps(content))
     return folder
 
 

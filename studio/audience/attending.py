@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -11,7 +12,7 @@ from pieces.errors import DescantError
 from studio.audience.game import Deeds, Game
 from studio.audience.playing import Asked, Transcript, Turn, ask, play
 from studio.audience.rooms import Mirror, Room, Rules
-from studio.audience.visitor import Question, Visitor
+from studio.audience.visitor import Question, Reconsidered, Visitor
 
 #: What a rating is chosen of.
 GRADES = tuple(map(str, range(11)))
@@ -26,12 +27,15 @@ class Visit:
     transcript : Transcript
     deeds : Deeds
     ratings : tuple of float or None
-        Of each room, 0 to 1: its answer when asked, as the mean of its distribution; None: it was not asked.
+        Of each room, 0 to 1: its answer when asked, as the mean of its distribution; None: it gave none.
+    id : str
+        Of its transcript in the archive; empty: it is in none.
     """
 
     transcript: Transcript
     deeds: Deeds
     ratings: tuple[float | None, ...]
+    id: str = ""
 
     @property
     def rating(self) -> float | None:
@@ -89,13 +93,15 @@ def attend(
 
 
 def _asked(game: Game, visitor: Visitor, attended: set[int | None]) -> dict[int, Asked]:
-    """The ratings that a visitor gives when asked, by room."""
+    """The ratings that a visitor gives when asked, by room; it need not."""
     wording = game.rules.wording
     open_ = [i for i, name in enumerate(game.names) if i in attended and name not in game.deeds.ratings]
-    return {
-        i: ask(visitor, Question("rate", wording.rate.format(work=game.names[i]), GRADES, game.budget, game.moves))
-        for i in open_
-    }
+    answers = {}
+    for i in open_:
+        question = Question("rate", wording.rate.format(work=game.names[i]), GRADES, game.budget, game.moves)
+        with suppress(Reconsidered):
+            answers[i] = ask(visitor, question)
+    return answers
 
 
 def _rating(game: Game, room: int, answer: Asked | None) -> float | None:

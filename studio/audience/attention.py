@@ -13,18 +13,18 @@ THINGS: dict[str, tuple[str, ...]] = {
     "pitch": ("pitch", "glide"),
     "level": ("level", "side"),
     "timbre": ("timbre", "surface"),
-    "rhythm": ("onsets", "notes"),
+    "rhythm": ("onsets", "rhythm", "notes"),
     "colour": ("hue", "light"),
     "motion": ("motion", "place"),
 }
-#: Gains at which a thing is told no more, and at which it is told in numbers too.
-FAINT, CLEAR = 0.5, 1.5
+#: Gains at which a thing is told no more, from which its words are told of every moment, and from which in numbers too.
+FAINT, PLAIN, CLEAR = 0.5, 0.9, 1.5
 #: The thing that a token speaks of.
 HEARD = {
     "pitch": "pitch", "brightness": "timbre", "loudness": "level", "texture": "timbre", "hue": "colour",
     "light": "colour", "motion": "motion", "place": "motion",
 }  # fmt: skip
-#: Stands where nothing is told, and for a digit that is not; the gain from which a thing is told whole.
+#: Stands where nothing is told, and for a digit that is not; the gain from which numbers and tokens are told whole.
 UNTOLD, UNKNOWN, WHOLE = "-", "x", 1 - 1e-9
 _THING = {slot: thing for thing, slots in THINGS.items() for slot in slots}
 
@@ -59,36 +59,38 @@ class Attention:
         """What was not attended again loses some of its gain, and the others win it back."""
         self.gains = {name: gain + self.damping * (1 - gain) for name, gain in self.gains.items()}
 
-    def told(self, said: Mapping[str, Slot], register: Register = "prose") -> dict[str, str]:
+    def told(self, said: Mapping[str, Slot], register: Register = "prose", moment: int = 0) -> dict[str, str]:
         """What is told of a moment: nothing of what is faint, and the more the clearer a thing is.
 
-        In prose its number stands beside the word of what is clear; a number that is not attended ends with an
-        `UNKNOWN` digit. So a line's length follows from attention alone.
+        In prose its number stands beside the word of what is clear, and what fell while another thing was attended is
+        told at every second moment, or every fourth; a number that is not attended ends with an `UNKNOWN` digit. So a
+        line's length follows from attention alone, and from which moment it is.
         """
         tell = self._word if register == "prose" else self._number
         gains = {name: self.gains[_THING[name]] if name in _THING else 1.0 for name in said}
-        return {name: UNTOLD if gains[name] < FAINT else tell(gains[name], slot) for name, slot in said.items()}
+        return {name: UNTOLD if gains[name] < FAINT else tell(gains[name], slot, moment) for name, slot in said.items()}
 
-    @staticmethod
-    def _word(gain: float, slot: Slot) -> str:
+    def _word(self, gain: float, slot: Slot, moment: int) -> str:
+        if moment % self._every(gain, PLAIN):
+            return UNTOLD
         return f"{slot.word} {slot.number}" if gain >= CLEAR else slot.word
 
     @staticmethod
-    def _number(gain: float, slot: Slot) -> str:
+    def _number(gain: float, slot: Slot, moment: int) -> str:
         return slot.number[:-1] + UNKNOWN if gain < WHOLE else slot.number
 
     def held(self, letters: str) -> str:
         """A moment in tokens: what is not attended is told at every second step, or every fourth, or not at all."""
-        every = [self._every(self.gains[HEARD[name]]) for name in FIELDS]
+        every = [self._every(self.gains[HEARD[name]], WHOLE) for name in FIELDS]
         return "".join(
             letter if every[i % len(every)] and not i // len(every) % every[i % len(every)] else UNTOLD
             for i, letter in enumerate(letters)
         )
 
     @staticmethod
-    def _every(gain: float) -> int:
-        """Of how many steps one is told; 0: none."""
-        return 0 if gain < FAINT else 4 if gain < (1 + FAINT) / 2 else 2 if gain < WHOLE else 1
+    def _every(gain: float, whole: float) -> int:
+        """Of how many steps or moments one is told; 0: none."""
+        return 0 if gain < FAINT else 4 if gain < (1 + FAINT) / 2 else 2 if gain < whole else 1
 
 
 assert set(_THING) | set(SLOTS["course"]) == {name for names in SLOTS.values() for name in names}

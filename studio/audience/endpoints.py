@@ -5,36 +5,31 @@ An answer is data. Only an option that was offered is taken of it, with a probab
 
 from __future__ import annotations
 
-import base64
-import io
 import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar
 
-import numpy as np
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationError
 
+from studio.audience.clips import Clip, pictures, wav
 from studio.audience.prompting import LETTERS, request
 from studio.audience.servers import MOST
 from studio.audience.visitor import Sense
-from studio.words.artefact import MOMENT_S, Artefact
 
 if TYPE_CHECKING:
     from openai import AsyncOpenAI
 
 #: How a model is told what an answer is, and at the end of what it was told, what follows for its own ears and eyes.
 ANSWER = 'Answer with one JSON object and nothing else: {"choice": "X"}, where X is the letter of one option.'
-ITSELF = "\n\nWhat was listened to last, itself, in its order:"
-#: Pictures are sent with so many pixels on their long side, at most.
-_SIZE = 512
+ITSELF = "\n\nWhat was listened to, itself, in its order:"
 #: Shares of the options may miss 1 by so much; chat probabilities must be of the options for so much of the whole.
 _AWAY, _HELD = 0.05, 0.5
 
 
 class Nothing(Exception):
-    """What came is no answer; it says what it is instead, in the server's own words."""
+    """What came is no answer; it says what it is instead, in the server's own words, which are not plain yet."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +44,7 @@ class Prompt:
         The question.
     shown : tuple of tuple of str
         The options, in each order in which they are to be shown.
-    clips : tuple of Artefact
+    clips : tuple of Clip
         What it is to hear and see itself.
     senses : frozenset of {"sound", "pictures"}
         What of them is sent.
@@ -60,7 +55,7 @@ class Prompt:
     state: str
     asks: str
     shown: tuple[tuple[str, ...], ...]
-    clips: tuple[Artefact, ...] = ()
+    clips: tuple[Clip, ...] = ()
     senses: frozenset[Sense] = frozenset()
     most: int = 1024
 
@@ -160,7 +155,9 @@ class Decisions:
         told: Any = prompt.state
         if prompt.senses:
             parts = [{"type": "input_text", "text": prompt.state}]
-            parts += [{"type": "input_image", "image_url": url} for clip in prompt.clips for url in pictures(clip)]
+            for clip in prompt.clips:
+                parts += [{"type": "input_text", "text": clip.where}] if clip.where else []
+                parts += [{"type": "input_image", "image_url": url} for url in pictures(clip.artefact)]
             told = [{"role": "user", "content": parts}]
         answer = await client.decisions.with_raw_response.create(model=model, input=told, questions=questions)  # type: ignore[arg-type]
         return bytes(answer.content)
@@ -209,11 +206,11 @@ class SystemOne:
 def _given(answer: _Answer, options: Sequence[str]) -> Mapping[str, float]:
     """The shares that a server gives, if they are shares of these options."""
     if answer.type != "choice":
-        raise Nothing("it refused" if answer.type == "refusal" else f"an answer of type {answer.type!r}")
+        raise Nothing("it refused" if answer.type == "refusal" else f"an answer of type '{answer.type}'")
     given = answer.probabilities
     found = dict(given) if isinstance(given, Mapping) else {str(one.value): one.probability for one in given}
     if other := [one for one in (*found, answer.choice) if one not in options]:
-        raise Nothing(f"{other[0]!r} was no option")
+        raise Nothing(f"'{other[0]}' was no option")
     total = sum(found.values())
     if min(found.values(), default=-1) < 0 or abs(total - 1) > _AWAY:
         raise Nothing(f"probabilities that sum to {total:g}")
@@ -304,9 +301,9 @@ class Chat:
         try:
             chosen = _Chosen.model_validate_json(_object(said)).choice
         except ValidationError:
-            raise Nothing(f"no JSON of the form asked for: {said[:1000]!r}") from None
+            raise Nothing(f"no JSON of the form asked for: '{said[:1000]}'") from None
         if chosen not in letters and chosen not in letters.values():
-            raise Nothing(f"{chosen[:1000]!r} was no option")
+            raise Nothing(f"'{chosen[:1000]}' was no option")
         option = letters.get(chosen, chosen)
         found = _by_tokens(choice, chosen, letters) if chosen in letters else {}
         return ({one: found.get(one, 0.0) if found else float(one == option) for one in letters.values()},)
@@ -362,10 +359,11 @@ def _content(prompt: Prompt, asked: str) -> Any:
         return f"{prompt.state}\n\n{asked}"
     parts: list[dict[str, Any]] = [{"type": "text", "text": prompt.state}]
     for clip in prompt.clips:
+        parts += [{"type": "text", "text": clip.where}] if clip.where else []
         if "sound" in prompt.senses:
-            parts.append({"type": "input_audio", "input_audio": {"data": wav(clip), "format": "wav"}})
+            parts.append({"type": "input_audio", "input_audio": {"data": wav(clip.artefact), "format": "wav"}})
         if "pictures" in prompt.senses:
-            parts += [{"type": "image_url", "image_url": {"url": url}} for url in pictures(clip)]
+            parts += [{"type": "image_url", "image_url": {"url": url}} for url in pictures(clip.artefact)]
     return [*parts, {"type": "text", "text": asked}]
 
 
@@ -375,42 +373,6 @@ def _read(kind: type[_Kind], body: bytes) -> _Kind:
     try:
         return kind.model_validate_json(body)
     except ValidationError:
-        shown = body[:1000].decode("utf-8", "replace")
-        raise Nothing(f"no answer of the form asked for: {shown!r}" if body.strip() else "an empty answer") from None
-
-
-def wav(clip: Artefact) -> str:
-    """The sound of a clip: WAV of 16 bits in base64, without a name or a title."""
-    import wave
-
-    out = io.BytesIO()
-    with wave.open(out, "wb") as file:
-        file.setnchannels(clip.audio.shape[1])
-        file.setsampwidth(2)
-        file.setframerate(clip.sample_rate)
-        file.writeframes(np.round(np.clip(clip.audio, -1, 1) * 32767).astype("<i2").tobytes())
-    return base64.b64encode(out.getvalue()).decode()
-
-
-def pictures(clip: Artefact) -> list[str]:
-    """The first picture of each moment of a clip: PNG as data URLs, without a name or a title."""
-    from PIL import Image
-
-    starts = np.arange(max(1, round(clip.duration / MOMENT_S))) * MOMENT_S
-    urls = []
-    for at in np.minimum((starts * clip.fps + 1e-6).astype(int), len(clip.pictures) - 1):
-        image, out = Image.fromarray(clip.pictures[at]), io.BytesIO()
-        image.thumbnail((_SIZE, _SIZE))
-        image.save(out, "PNG")
-        urls.append(f"data:image/png;base64,{base64.b64encode(out.getvalue()).decode()}")
-    return urls
-
-
-def probes() -> tuple[tuple[Artefact], tuple[Artefact]]:
-    """Two clips of one size that say nothing: one that packs well, and one that does not; each as clips of a prompt."""
-    rate, size, seconds = 16_000, 128, 2.0
-    rng = np.random.default_rng(0)
-    even = Artefact.silent(seconds, rate, (size, size), fps=1 / seconds)
-    noise = rng.uniform(-0.5, 0.5, even.audio.shape).astype(np.float32)
-    squares = rng.integers(0, 256, (1, size // 8, size // 8, 3)).astype(np.uint8)
-    return (even,), (Artefact(noise, rate, squares.repeat(8, axis=1).repeat(8, axis=2), even.fps),)
+        escaped = body[:1000].decode("utf-8", "replace")
+        shown = re.sub(r"\\u([0-9a-fA-F]{4})", lambda found: chr(int(found[1], 16)), escaped)
+        raise Nothing(f"no answer of the form asked for: '{shown}'" if body.strip() else "an empty answer") from None

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from studio.audience.rooms import GameError, Mirror, Room
 from studio.audience.touching import Branches, levers
 from studio.audience.visitor import Report
-from studio.perceive import artefact as perceived
+from studio.perceive import perceived
+from studio.rendering import Progress, silent
 
 if TYPE_CHECKING:
     from db.archive import Archive
@@ -31,19 +32,26 @@ HIGHEST = 10.0
 class Gallery:
     """Takes as rooms. What is perceived of a take, and what it becomes when it is touched, is made once and kept.
 
-    Ears and eyes are kept with the artefact, so that whoever puts it into words again need not listen again.
+    Ears and eyes are kept with the artefact, so that whoever puts it into words again need not listen again; what is
+    perceived of a long take is kept on disk too.
+
+    Parameters
+    ----------
+    archive : Archive
+    progress : Progress, optional
+        Told how far it is when a take is perceived.
     """
 
-    def __init__(self, archive: Archive) -> None:
-        self._archive = archive
+    def __init__(self, archive: Archive, progress: Progress = silent) -> None:
+        self._archive, self._progress = archive, progress
         self._artefacts: dict[str, Artefact] = {}
         self._rooms: dict[tuple[str, int], tuple[Room, Branches]] = {}
 
     def artefact(self, take_id: str) -> Artefact:
-        """What is perceived of a take; see `studio.perceive.artefact`."""
+        """What is perceived of a take; see `studio.perceive.perceived`."""
         known = self._archive.take(take_id).id
         if known not in self._artefacts:
-            self._artefacts[known] = perceived(self._archive, known)
+            self._artefacts[known] = perceived(self._archive, known, self._progress)
         return self._artefacts[known]
 
     def room(self, take_id: str, seed: int = 0) -> Room:

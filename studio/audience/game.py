@@ -173,7 +173,7 @@ class Game(gymnasium.Env[str, str]):
         return self._text
 
     def _refused(self, verb: str, argument: str, options: Sequence[str]) -> str:
-        if verb == "say" and argument:
+        if (verb == "say" and argument) or argument in map(str, self._moments(verb)):
             return ""
         if verb == "predict" and argument:
             try:
@@ -224,26 +224,35 @@ class Game(gymnasium.Env[str, str]):
         return tuple(self._names)
 
     def _in_room(self, here: _Here, room: Room) -> dict[str, tuple[str, ...]]:
-        length, heard = self._length(here), sorted(here.memory.heard)
-        turns = tuple(f"{string.ascii_lowercase[c]} {way}" for c in range(room.controls) for way in ("up", "down"))
+        length = self._length(here)
+        letters = string.ascii_lowercase[: self._controls(room)]
+        turns = tuple(f"{letter} {way}" for letter in letters for way in ("up", "down"))
         found: dict[str, tuple[str, ...]] = {"look": (), "attend": tuple(THINGS)}
         if self.budget >= self.rules.cost * (2 if here.other else 1):
-            found["listen"] = (
-                ("on", *_spread(range(length), MOST - 1))
-                if here.memory.at < length
-                else tuple(_spread(range(length), MOST))
-            )
-        if heard:
-            found |= {"rewind": _spread(heard, MOST), "rate": tuple(map(str, range(11)))}
-            if self.budget >= self.rules.cost + self.rules.pay * WORST:
+            on = ("on",) if here.memory.at < length else ()
+            found["listen"] = (*on, *_spread(self._moments("listen"), MOST - len(on)))
+        if here.memory.heard:
+            found |= {"rewind": _spread(self._moments("rewind"), MOST), "rate": tuple(map(str, range(11)))}
+            if here.memory.at < length and self.budget >= self.rules.cost + self.rules.pay * WORST:
                 found["predict"] = OUTCOMES
-        if others := [moment for moment in heard if moment != here.memory.last]:
+        if others := self._moments("compare"):
             found["compare"] = _spread(others, MOST)
         if here.other:
             return {**found, "choose": _FORK}
         if turns and here.memory.at < length and self.budget >= self.rules.cost:
             found |= {"touch": turns, "fork": turns}
         return {**found, "wish": WISHES, "wait": (), "sleep": ()}
+
+    def _moments(self, verb: str) -> Sequence[int]:
+        """The moments that a verb may be said of here: of more than are options of a decision, some are proposed."""
+        if self._place is None or self._place >= len(self._rooms):
+            return ()
+        memory = self._here.memory
+        if verb == "listen":
+            return range(self._length(self._here))
+        if verb in ("rewind", "compare"):
+            return sorted(moment for moment in memory.heard if verb == "rewind" or moment != memory.last)
+        return ()
 
     def _telling(self, memory: Memory) -> Telling:
         """What can be told of the room that the visitor is in, on one of its branches."""
@@ -257,7 +266,12 @@ class Game(gymnasium.Env[str, str]):
 
     def _length(self, here: _Here) -> int:
         both = [here.memory, *([here.other] if here.other else [])]
-        return min(len(self._telling(memory)) for memory in both)
+        lengths = [len(self._telling(memory)) for memory in both]
+        return min(*lengths, self.rules.moments or lengths[0])
+
+    def _controls(self, room: Room) -> int:
+        """How many controls of a room may be touched."""
+        return room.controls if self.rules.controls is None else min(room.controls, self.rules.controls)
 
     @property
     def _here(self) -> _Here:
@@ -275,8 +289,7 @@ class Game(gymnasium.Env[str, str]):
         here = self._here
         things = ", ".join(f"{thing} {gain:.1f}" for thing, gain in self.attention.gains.items())
         seconds = f"{self._length(here)} moments of {MOMENT_S:g} s, the next is {here.memory.at}"
-        controls = self._rooms[self._place].controls
-        return f"Room {name}: {seconds}. Attention: {things}. Controls: {controls or 'none'}. {left} {button}"
+        return f"Room {name}: {seconds}. Attention: {things}. {left} {button}"
 
     def _curves(self, name: str) -> str:
         mirror = self._mirrors[(self._place or 0) - len(self._rooms)]
@@ -313,18 +326,22 @@ class Game(gymnasium.Env[str, str]):
         return "\n".join(lines)
 
     def _settle(self, here: _Here, moment: int) -> list[str]:
-        """What a prediction of this moment was worth."""
-        waited = here.forecasts.waiting is not None
-        if moment in here.known:
-            here.forecasts.waiting = None
-            return ["The prediction was of a moment that is known: it is worth nothing."] if waited else []
-        nats = here.forecasts.score(self._telling(here.memory).slots[moment]["change"].word)
-        if not waited:
-            return []
-        self.deeds.nats.append(nats)
-        earned = max(self.rules.pay * nats, -self.budget)
-        self.budget += earned
-        return [f"The prediction was {nats:+.2f} nats better than what was usual: budget {earned:+.1f}."]
+        """What the prediction that waits was worth; of a moment that is known, or that is not what came, nothing."""
+        forecasts, known, said = here.forecasts, moment in here.known, []
+        if forecasts.waiting is not None and (known or moment != forecasts.moment):
+            why = "is known" if known else "is not what came"
+            said = [f"The prediction was of moment {forecasts.moment}, which {why}: it is worth nothing."]
+            forecasts.waiting = None
+        if known:
+            return said
+        waited = forecasts.waiting is not None
+        nats = forecasts.score(self._telling(here.memory).slots[moment]["change"].word)
+        if waited:
+            self.deeds.nats.append(nats)
+            earned = max(self.rules.pay * nats, -self.budget)
+            self.budget += earned
+            said = [f"The prediction was {nats:+.2f} nats better than what was usual: budget {earned:+.1f}."]
+        return said
 
     def _attend(self, argument: str) -> str:
         self.attention.attend(argument)
@@ -335,16 +352,15 @@ class Game(gymnasium.Env[str, str]):
         return f"The next moment is {argument}."
 
     def _compare(self, argument: str) -> str:
-        here = self._here
-        words, last = self._telling(here.memory).slots, here.memory.last
-        assert last is not None
-        then, now = (self.attention.told(words[moment]) for moment in (int(argument), last))
-        apart = [f"{name} {then[name]} to {now[name]}" for name in then if then[name] != now[name]]
-        return f"From {argument} to {last}: {', '.join(apart) or 'alike'}."
+        memory = self._here.memory
+        assert memory.last is not None
+        apart = self._telling(memory).compared(int(argument), memory.last, self.attention)
+        return f"From {argument} to {memory.last}: {apart}."
 
     def _predict(self, argument: str) -> str:
-        self._here.forecasts.waiting = parse(argument)
-        return f"It is noted what you say of moment {self._here.memory.at}."
+        here = self._here
+        here.forecasts.waiting, here.forecasts.moment = parse(argument), here.memory.at
+        return f"It is noted what you say of moment {here.memory.at}."
 
     def _touch(self, argument: str) -> str:
         here = self._here
@@ -359,7 +375,9 @@ class Game(gymnasium.Env[str, str]):
         heard = [moment for moment in memory.heard if moment < memory.at]
         last = memory.last if memory.last in heard else heard[-1] if heard else None
         turned = replace(memory, touches=(*memory.touches, touch), heard=heard, last=last)
-        self._telling(turned)  # performed now: what cannot be is refused before anything changes
+        # Performed now: what cannot be is refused before anything changes.
+        if self._telling(turned).artefact is self._telling(memory).artefact:
+            raise GameError("It does not move any further")
         return turned
 
     def _fork(self, argument: str) -> str:

@@ -7,7 +7,6 @@ each (`studio.audience.prompting`). What it reads reaches it as data: in it, spe
 from __future__ import annotations
 
 import copy
-import hashlib
 import json
 import re
 import time
@@ -22,15 +21,28 @@ from numpy.typing import NDArray
 
 from pieces.errors import DescantError
 from pieces.minds.places import from_hub, hush, one_line
+from studio.audience.identity import BESIDE, identity, weights
 from studio.audience.learner import one_thread
-from studio.audience.prompting import LETTERS, Notes, Orders, checked, orders, prompt_hash, request, weighed
+from studio.audience.prompting import (
+    COMPARED,
+    LETTERS,
+    Notes,
+    Orders,
+    asked_hash,
+    by_order,
+    checked,
+    orders,
+    prompt_hash,
+    request,
+    weighed,
+)
 from studio.audience.text import plain
 from studio.audience.visitor import AudienceError, Decision, Fact, MomentRow, Question, Report, Sense, drawn
 from studio.words.artefact import MOMENT_S, Artefact
 from studio.words.registers import Register
 
 #: Files of a model on the hub that are fetched: no code, no pickles.
-FILES = ["*.json", "*.txt", "*.jinja", "*.model", "model*.safetensors"]
+FILES = [*BESIDE, "model*.safetensors"]
 #: Of these a folder needs one: what words are to the model.
 WORDS = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt", "spiece.model", "sentencepiece.bpe.model")
 #: How a model is spoken to that has no chat template: as a text that it goes on with.
@@ -55,17 +67,14 @@ _HALL = re.compile(r"The hall\. Rooms: ([\w, ]+)\.")
 _PLACE = re.compile(r"(?:Room|Mirror|Work) (\w+):")
 
 
-#: Questions whose options mean nothing by themselves: what a model answers to them when it was told nothing is bias.
-COMPARED = ("prefer", "same", "choose")
-
-
 class LanguageModel:
     """A causal language model as a visitor.
 
-    A decision is drawn from the mean over several orders of the options, corrected by what the model answers to the
-    same question when it was told its task and nothing else (`studio.audience.prompting.weighed` has the formula). Its
-    surprisal is the cross entropy of what it is told of a moment, in nats per token, given all that it was told and did
-    before, as far as it fits, as plain text.
+    A decision is drawn from the mean over several orders of the options. Where these are names (`COMPARED`) it is
+    corrected by what the model answers to the same question when it was told its task and nothing else; verbs,
+    arguments and ratings are not corrected (`studio.audience.prompting.weighed` has the formula). Its surprisal is of
+    the moments that it is told and of nothing else that it reads: the cross entropy of a moment's line in nats per
+    token, given all that it was told and did before, as far as it fits, as plain text.
 
     A question costs a pass through what was told, and one through itself for each order; the prior costs the orders
     once more. Where a model's own chat template writes today's date, every day has another prompt.
@@ -122,8 +131,8 @@ class LanguageModel:
         self.name = f"hf:{argument}"
         self._rotations, self._correction, self._greedy = rotations, correction, greedy
         folder = _folder(argument)
-        self._pipe = _opened(folder, argument, device, dtype)
-        own = getattr(self._pipe.model.config.get_text_config(), "max_position_embeddings", None)
+        self._model, self._words, self._letters = _opened(folder, argument, device, dtype)
+        own = getattr(self._model.config.get_text_config(), "max_position_embeddings", None)
         self._window = min(context, own) if isinstance(own, int) and own > 1 else context
         self._about = self._described(argument, folder)
         self._notes = Notes(lambda line: len(self._ids(line + "\n")), self._window)
@@ -133,7 +142,7 @@ class LanguageModel:
         """It is told its task; `seed` is of its draws."""
         self._rng = np.random.default_rng(seed)
         self._notes.begin(instruction)
-        bos = self._pipe.tokenizer.bos_token_id
+        bos = self._words.bos_token_id
         self._read = [*([] if bos is None else [bos]), *self._ids(f"{instruction}\n\n")][-self._window :]
         self._bare: dict[tuple[str, Orders], tuple[int, NDArray[np.float64] | None]] = {}
         self._rooms: dict[str, int] = {}
@@ -171,7 +180,7 @@ class LanguageModel:
 
     def _ids(self, text: str) -> list[int]:
         """Tokens of a text that is data: none of them is special."""
-        ids: list[int] = self._pipe.tokenizer(text, add_special_tokens=False, split_special_tokens=True)["input_ids"]
+        ids: list[int] = self._words(text, add_special_tokens=False, split_special_tokens=True)["input_ids"]
         return ids
 
     def _surprisals(self, ids: list[int]) -> NDArray[np.float64]:
@@ -184,8 +193,8 @@ class LanguageModel:
             piece = ids[start : start + stride]
             before = [*self._read, *ids[:start]][-(self._window - len(piece)) :]
             with one_thread(), torch.inference_mode(), _failing(self.name):
-                tokens = torch.tensor([before + piece], device=self._pipe.device)
-                logits = self._pipe.model(tokens, use_cache=False, logits_to_keep=len(piece) + 1).logits[0, :-1]
+                tokens = torch.tensor([before + piece], device=self._model.device)
+                logits = self._model(tokens, use_cache=False, logits_to_keep=len(piece) + 1).logits[0, :-1]
                 loss = torch.nn.functional.cross_entropy(logits.float(), tokens[0, -len(piece) :], reduction="none")
             found += self._numbers(loss.cpu().numpy()).tolist()
         return np.maximum(found, 0.0)
@@ -201,11 +210,16 @@ class LanguageModel:
         began = time.perf_counter()
         shown = orders(checked(question).options, self._rotations)
         length, prior = self._prior(question, shown)
-        prompts, tokens, dropped = self._prompts(question, shown, self._window - length)
-        correction = self._correction if question.about in COMPARED else 0.0
-        found = weighed(self._logits(prompts, question, shown), prior, correction)
-        facts: dict[str, Fact]
-        facts = {"rotations": len(shown), "correction": correction, **found.facts, "tokens": tokens, "dropped": dropped}
+        prompts, state, dropped = self._prompts(question, shown, self._window - length)
+        logits = self._logits(prompts, question, shown)
+        found = weighed(logits, prior, self._correction)
+        facts: dict[str, Fact] = {"rotations": len(shown), "flips": found.flips, "tokens": sum(map(len, prompts))}
+        facts |= {"dropped": dropped, "prompt": asked_hash(state, question.asks, shown)}
+        if question.about in COMPARED:
+            facts["by_order"] = by_order(shown, question.options, logits)
+        if prior is not None:
+            shares = " ".join(f"{share:.6f}" for share in found.uncorrected)
+            facts |= {"correction": self._correction, "uncorrected": shares}
         made = drawn(question.options, found.shares, self._rng, facts | self._surprisal)
         if self._greedy:
             made = replace(made, option=question.options[int(found.shares.argmax())])
@@ -221,7 +235,8 @@ class LanguageModel:
         key = (question.asks, shown)
         if key not in self._bare:
             state, _ = self._notes.state(replace(question, budget=0.0, moves=0), 0)
-            prompts, length = self._prepared(state, question, shown)
+            prompts = self._prepared(state, question, shown)
+            length = max(map(len, prompts))
             if length > self._window:
                 raise AudienceError(
                     f"{self.name}: its task and {question.asks!r} take {length} tokens: it reads at most {self._window}"
@@ -230,27 +245,29 @@ class LanguageModel:
             self._bare[key] = length, self._logits(prompts, question, shown) if wanted else None
         return self._bare[key]
 
-    def _prompts(self, question: Question, shown: Orders, room: int) -> tuple[dict[str, Any], int, int]:
-        """Prompts, tokens of all of them, and how many lines of what it was told do not fit."""
+    def _prompts(self, question: Question, shown: Orders, room: int) -> tuple[list[list[int]], str, int]:
+        """A prompt for each order, in tokens; what is told in them, and how many tokens of it do not fit."""
         while True:
             state, dropped = self._notes.state(question, room)
-            prompts, longest = self._prepared(state, question, shown)
+            prompts = self._prepared(state, question, shown)
+            longest = max(map(len, prompts))
             if longest <= self._window:
-                return prompts, sum(inputs["input_ids"].shape[-1] for inputs, _ in prompts["prompts"]), dropped
+                return prompts, state, dropped
             if room <= 0:  # not even what is left fits
                 question = replace(question, budget=0.0, moves=0)
             room -= longest - self._window  # tokens of all are not quite the sum of those of its lines
 
-    def _prepared(self, state: str, question: Question, shown: Orders) -> tuple[dict[str, Any], int]:
-        """Prompts, and tokens of the longest."""
-        with _failing(self.name):
-            prompts: dict[str, Any] = self._pipe.preprocess(request(state, question.asks, shown))
-        return prompts, max(inputs["input_ids"].shape[-1] for inputs, _ in prompts["prompts"])
+    def _prepared(self, state: str, question: Question, shown: Orders) -> list[list[int]]:
+        from transformers.decision import DecisionConfig
 
-    def _logits(self, prompts: dict[str, Any], question: Question, shown: Orders) -> NDArray[np.float64]:
+        with _failing(self.name):
+            prepared = DecisionConfig().prepare_inputs(request(state, question.asks, shown), self._words)
+        return [inputs["input_ids"][0].tolist() for inputs, _ in prepared]
+
+    def _logits(self, prompts: list[list[int]], question: Question, shown: Orders) -> NDArray[np.float64]:
         """Logits of the options, an order a row, in the order in which they were given."""
         with one_thread(), _failing(self.name):
-            scores = _read_once(self._pipe, prompts)
+            scores = _read_once(self._model, prompts, self._letters[: len(question.options)])
         by_option = [dict(zip(order, score, strict=True)) for order, score in zip(shown, scores, strict=True)]
         return self._numbers(np.array([[row[option] for option in question.options] for row in by_option]))
 
@@ -271,17 +288,17 @@ class LanguageModel:
         import transformers
         from transformers.decision.template_utils import DECISION_PROMPT
 
-        model = self._pipe.model
+        model = self._model
         return {
             "model": folder.name if Path(argument).expanduser().is_dir() else argument,
-            "revision": folder.name if folder.parent.name == "snapshots" else f"sha256:{_digest(folder)}",
+            "revision": identity(f"hf:{argument}"),
             "architecture": type(model).__name__,
             "parameters": int(model.num_parameters()),
             "dtype": str(model.dtype).removeprefix("torch."),
-            "device": str(self._pipe.device),
+            "device": str(self._model.device),
             "threads": 1,
             "transformers": transformers.__version__,
-            "prompt": prompt_hash(DECISION_PROMPT, self._pipe.tokenizer.get_chat_template()),
+            "prompt": prompt_hash(DECISION_PROMPT, self._words.get_chat_template()),
             "rotations": self._rotations or "all",
             "correction": self._correction,
             "greedy": self._greedy,
@@ -325,13 +342,11 @@ def _folder(argument: str) -> Path:
         raise AudienceError(f"hf:{argument}: {error}") from error
 
 
-def _opened(folder: Path, argument: str, device: str, dtype: str) -> Any:
-    """The pipeline that decides, of a model that can."""
+def _opened(folder: Path, argument: str, device: str, dtype: str) -> tuple[Any, Any, list[int]]:
+    """A model that can decide, its tokenizer, and the tokens of the letters by which it is asked."""
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
-    from transformers.decision import DecisionConfig
-    from transformers.decision.template_utils import label_token_ids
-    from transformers.pipelines import DecisionPipeline
+    from transformers.decision import label_token_ids
 
     hush()
     _check(folder, argument)
@@ -342,40 +357,39 @@ def _opened(folder: Path, argument: str, device: str, dtype: str) -> Any:
         model, read = AutoModelForCausalLM.from_pretrained(
             folder, dtype=dtype, use_safetensors=True, output_loading_info=True, **safe
         )
+        model = model.eval().to(place)
     if missing := sorted(read["missing_keys"]):
         raise AudienceError(f"hf:{argument}: its weights are not whole: {len(missing)} are missing, as {missing[0]}")
     try:
-        label_token_ids(tokenizer, tuple(LETTERS))
+        letters = label_token_ids(tokenizer, tuple(LETTERS))
     except ValueError as error:
         raise AudienceError(
             f"hf:{argument}: its vocabulary has no single token for each of A to Z: it cannot be asked by letters"
         ) from error
     if not tokenizer.chat_template:
         tokenizer.chat_template = PLAIN
-    with _failing(f"hf:{argument}: to open it"):
-        return DecisionPipeline(model=model.eval(), tokenizer=tokenizer, decision_config=DecisionConfig(), device=place)
+    return model, tokenizer, letters
 
 
-def _read_once(pipe: Any, prompts: dict[str, Any]) -> list[list[float]]:
-    """What the pipeline answers to some prompts, logits of their labels; what they have in common is read once.
+def _read_once(model: Any, prompts: list[list[int]], letters: list[int]) -> list[list[float]]:
+    """Logits of some letters after each of some prompts; what these have in common is read once.
 
     Ten orders of the options after 1,600 tokens take a fifth of the time so.
     """
     import torch
 
-    ids = [inputs["input_ids"].to(pipe.device) for inputs, _ in prompts["prompts"]]
-    shortest = min(one.shape[1] for one in ids) - 1
-    alike = (torch.cat([one[:, :shortest] for one in ids]) == ids[0][:, :shortest]).all(dim=0)
-    common = int(alike.long().cumprod(dim=0).sum())
+    shortest = min(map(len, prompts)) - 1
+    common = next((i for i in range(shortest) if len({prompt[i] for prompt in prompts}) > 1), shortest)
     with torch.inference_mode():
-        read = pipe.model(ids[0][:, :common], use_cache=True, logits_to_keep=1) if common else {}
-        if (past := read.get("past_key_values")) is None:  # it remembers in another way, or has nothing to remember
-            return [scores.tolist() for (scores,) in pipe.forward(prompts)["scores"]]
+        ids = [torch.tensor([prompt], device=model.device) for prompt in prompts]
+        read = model(ids[0][:, :common], use_cache=True, logits_to_keep=1) if common else {}
+        past = read.get("past_key_values")  # None: it remembers in another way, or has nothing to remember
         found = []
-        for one, (_, (question,)) in zip(ids, prompts["prompts"], strict=True):
-            memory = copy.deepcopy(past)
-            logits = pipe.model(one[:, common:], past_key_values=memory, use_cache=True, logits_to_keep=1).logits[0, -1]
-            found.append(logits[pipe.label_token_ids(tuple(question.labels))].float().tolist())
+        for one in ids:
+            memory: dict[str, Any] = {"use_cache": False}
+            if past is not None:
+                one, memory = one[:, common:], {"use_cache": True, "past_key_values": copy.deepcopy(past)}
+            found.append(model(one, **memory, logits_to_keep=1).logits[0, -1, letters].float().tolist())
     return found
 
 
@@ -396,25 +410,7 @@ def _check(folder: Path, argument: str) -> None:
             f"hf:{argument}: {', '.join(made) or kind} is no causal language model: allowed are those that "
             "transformers opens as AutoModelForCausalLM"
         )
-    if absent := [name for name in _weights(folder) if not (folder / name).is_file()]:
+    if absent := [name for name in weights(folder) if not (folder / name).is_file()]:
         raise AudienceError(f"hf:{argument}: no {absent[0]}: weights are read from safetensors alone")
     if not any((folder / name).is_file() for name in WORDS):
         raise AudienceError(f"hf:{argument}: no tokenizer: it needs one of {', '.join(WORDS)}")
-
-
-def _weights(folder: Path) -> list[str]:
-    """Names of the files with the weights."""
-    try:
-        index = json.loads((folder / "model.safetensors.index.json").read_text(encoding="utf-8"))
-        return sorted({str(name) for name in index["weight_map"].values()})
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        return ["model.safetensors"]
-
-
-def _digest(folder: Path) -> str:
-    """Sha256 of the weights, file by file in the order of their names."""
-    found = hashlib.sha256()
-    for name in _weights(folder):
-        with (folder / name).open("rb") as file:
-            found.update(hashlib.file_digest(file, "sha256").digest())
-    return found.hexdigest()

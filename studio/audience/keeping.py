@@ -11,6 +11,7 @@ from studio.audience.attending import Visit, steering_value
 from studio.audience.playing import Transcript, Turn
 from studio.audience.rooms import Rules
 from studio.audience.visitor import Visitor
+from studio.perceive import code
 
 if TYPE_CHECKING:
     from db.archive import Archive
@@ -49,7 +50,7 @@ class Keeper:
                 words=rules.register,
                 instruction=rules.wording.instruction,
                 about=dict(visitor.about()),
-                setting={"takes": list(self._takes), "rules": rules.to_json()},
+                setting={"takes": list(self._takes), "rules": rules.to_json(), "code": code()},
                 experiment_id=experiment,
                 trial=trial,
             )
@@ -64,7 +65,7 @@ class Keeper:
         transcript = visit.transcript
         self._archive.visiting.add_turns(self.id, [_record(turn) for turn in answered(transcript)])
         report = transcript.report.model_dump(mode="json")
-        self._archive.visiting.end_transcript(self.id, transcript.ended, report)
+        self._archive.visiting.end_transcript(self.id, transcript.ended, report, dict(transcript.about))
         for room, take_id in enumerate(self._takes):
             if any(turn.count and turn.room == room for turn in transcript.turns):
                 self._archive.add_visit(self._visit(visit, room, take_id))

@@ -6,7 +6,7 @@ in the archive, so that a proposal can be made again from what is stored.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,8 +19,9 @@ from studio.audience.attending import Visit, attend
 from studio.audience.gallery import Gallery
 from studio.audience.keeping import Keeper
 from studio.audience.playing import Turn
+from studio.audience.proposal import Answer, Converse, Proposal, Steerer
 from studio.audience.rooms import Rules
-from studio.audience.steerers import Answer, Converse, Proposal, appoint
+from studio.audience.steerers import appoint
 from studio.audience.visitor import AudienceError, Visitor
 from studio.compose import Origin, compose
 from studio.plan import plan
@@ -55,6 +56,9 @@ class Steered:
         What the steerer ``yoked`` goes by, see `ratings_of`; and whose ratings these are, in words.
     converse : callable, optional
         How the steerer ``human`` speaks with a person.
+    part_of : (str, int), optional
+        The experiment and the trial that its visits are a part of. Its takes are scratch until they were attended, so
+        that one that a crash left behind goes by itself.
     """
 
     name: str
@@ -66,16 +70,21 @@ class Steered:
     yoked: tuple[float | None, ...] = ()
     whose: str = "another visitor"
     converse: Converse | None = field(default=None, compare=False)
+    part_of: tuple[str, int] | None = None
 
 
 @dataclass(frozen=True)
 class Round:
-    """One turn of the loop: a take, what its audience answered, and what is proposed next; None: nothing more."""
+    """One turn of the loop: a take, what its audience answered, and what is proposed next; None: nothing more.
+
+    `answer` is what the steerer was told of it.
+    """
 
     number: int
     take_id: str
     visit: Visit
     proposal: Proposal | None
+    answer: Answer
 
     def to_json(self) -> dict[str, Any]:
         """Plain data."""
@@ -88,63 +97,111 @@ class Round:
             "rating": self.visit.rating,
             "verdict": report.verdict,
             "wishes": list(self.visit.deeds.wishes),
+            "transcript": self.visit.id,
+            "value": self.answer.value,
+            "changes": dict(self.answer.changes),
             "next": dict(self.proposal.changes) if self.proposal else None,
             "reason": self.proposal.reason if self.proposal else None,
         }
 
 
 def steer(
-    archive: Archive, steered: Steered, visitor: Visitor, rounds: int, progress: Progress = silent
+    archive: Archive,
+    steered: Steered,
+    visitor: Visitor,
+    rounds: int,
+    progress: Progress = silent,
+    before: Sequence[Answer] = (),
 ) -> Iterator[Round]:
     """Run the loop, a round at a time.
 
     Round 1 performs the piece as it is written; every later round performs what was proposed from all answers so far.
+
+    Parameters
+    ----------
+    before : sequence of Answer
+        Of the rounds that are over, where a run goes on that was broken off: as a proposal is a function of seed and
+        answers, it goes on as it would have.
 
     Raises
     ------
     DescantError
         On an unknown steerer, when a take fails or a visit breaks off; earlier rounds are kept.
     """
-    from db.archive import ProposalRecord
+    gallery, answers = Gallery(archive, progress), list(before)
+    steerer = _appointed(archive, steered, gallery, answers, progress)
+    changes: Mapping[str, Choice] = {}
+    origin = Origin()
+    if answers:
+        proposal = steerer.propose(answers)
+        if proposal is None:
+            return
+        changes, origin = proposal.changes, _follows(archive, answers[-1].take, proposal, len(answers), again=True)
+    for number in range(len(answers) + 1, rounds + 1):
+        planned = plan(steered.name, steered.piece.with_values(changes), steered.base)
+        kept = "scratch" if steered.part_of else "kept"
+        take_id = compose(archive, planned, steered.seed, origin=origin, retention=kept, progress=progress)  # type: ignore[arg-type]
+        gallery.room(take_id, steered.seed)
+        progress("attend", 0, 0)
 
-    seed, gallery = steered.seed, Gallery(archive)
+        def told(turn: Turn) -> None:
+            progress("attend", turn.number, 0)
 
-    trials: dict[str, str] = {}
+        visit = attended(archive, gallery, [take_id], visitor, steered.seed, steered.rules, told, steered.part_of)
+        archive.retain(take_id, "kept")
+        answers.append(_answer(visit, take_id, changes, steered.steerer))
+        proposal = steerer.propose(answers)
+        yield Round(number, take_id, visit, proposal, answers[-1])
+        if proposal is None:
+            return
+        changes, origin = proposal.changes, _follows(archive, take_id, proposal, number)
+
+
+def _appointed(
+    archive: Archive, steered: Steered, gallery: Gallery, answers: Sequence[Answer], progress: Progress
+) -> Steerer:
+    """The steerer, and how it tries a change before it proposes it: no take of a trial is kept."""
+    trials: dict[str, Artefact] = {}
 
     def tried(changes: Mapping[str, Choice]) -> Artefact:
         piece = shortened(steered.piece.with_values(changes), TRIED_S)
         progress("try", len(trials), 0)
         if piece.hash not in trials:
-            planned = plan(steered.name, piece, steered.base)
-            trials[piece.hash] = compose(archive, planned, seed, retention="scratch")
-        return gallery.artefact(trials[piece.hash])
+            planned, origin = plan(steered.name, piece, steered.base), Origin(((answers[-1].take, None, "tried"),))
+            try:
+                take_id = compose(archive, planned, steered.seed, origin=origin, retention="scratch")
+                trials[piece.hash] = gallery.artefact(take_id)
+            finally:
+                _forget_tries(archive, answers[-1].take)
+        return trials[piece.hash]
 
-    steerer = appoint(
+    return appoint(
         steered.steerer,
         steered.piece,
-        seed,
+        steered.seed,
         steered.base,
         recorded=steered.yoked,
         whose=steered.whose,
         try_=tried,
         converse=steered.converse,
     )
-    answers: list[Answer] = []
-    changes: dict[str, Choice] = {}
-    origin = Origin()
-    for number in range(1, rounds + 1):
-        planned = plan(steered.name, steered.piece.with_values(changes), steered.base)
-        take_id = compose(archive, planned, seed, origin=origin, progress=progress)
-        progress("attend", 0, 0)
-        visit = attended(archive, gallery, [take_id], visitor, seed, steered.rules)
-        answers.append(_answer(visit, take_id, changes, steered.steerer))
-        proposal = steerer.propose(answers)
-        yield Round(number, take_id, visit, proposal)
-        if proposal is None:
-            return
-        given = proposal.model_dump(exclude={"point"})
-        kept = archive.add_proposal(ProposalRecord(**given, point=proposal.point, round=number))
-        changes, origin = dict(proposal.changes), Origin(((take_id, None, "steered"),), kept)
+
+
+def _forget_tries(archive: Archive, take_id: str) -> None:
+    """Discard what was tried after a take, and what an earlier run that was killed had tried."""
+    for child, parent in archive.family(take_id).links:
+        if parent.take_id == take_id and parent.relation == "tried" and archive.take(child).status != "running":
+            archive.discard(child)
+
+
+def _follows(archive: Archive, take_id: str, proposal: Proposal, number: int, again: bool = False) -> Origin:
+    """Where the take after a take comes from; the proposal is kept, and where it was made before it is that one."""
+    from db.archive import ProposalRecord
+
+    new = ProposalRecord(**proposal.model_dump(exclude={"point"}), point=proposal.point, round=number)
+    kept = archive.proposals(proposal.steerer) if again and proposal.parents else []
+    alike = (one.id for one in kept if (one.round, [*one.parents]) == (number, [*new.parents]))
+    return Origin(((take_id, None, "steered"),), next(alike, None) or archive.add_proposal(new))
 
 
 def attended(
@@ -155,22 +212,37 @@ def attended(
     seed: int,
     rules: Rules | None = None,
     told: Callable[[Turn], None] = lambda turn: None,
+    part_of: tuple[str, int] | None = None,
+    then: Callable[[Visit], Visit] = lambda visit: visit,
 ) -> Visit:
-    """A visit to some takes, kept in the archive; `told` every turn as it happens.
+    """A visit to some takes, kept in the archive; `told` every turn as it happens; `part_of` an experiment's trial.
+
+    Parameters
+    ----------
+    then : callable
+        What is done with the visitor when it has left well, before the visit is kept.
 
     Raises
     ------
     AudienceError
         If it broke off; what was before that is kept.
+    KeyboardInterrupt
+        With the id of the transcript, of which what was before is kept.
     """
     rules = rules or replace(Rules(), register=visitor.register)
-    keeper = Keeper(archive, takes, visitor, seed, rules)
+    rooms = [gallery.room(take, seed) for take in takes]
+    keeper = Keeper(archive, takes, visitor, seed, rules, *(part_of or ()))
 
     def both(turn: Turn) -> None:
         keeper.told(turn)
         told(turn)
 
-    visit = attend([gallery.room(take, seed) for take in takes], visitor, seed, rules, told=both)
+    try:
+        visit = replace(attend(rooms, visitor, seed, rules, told=both), id=keeper.id)
+        if visit.transcript.ended in ("left", "moves"):
+            visit = then(visit)
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(keeper.id) from None
     keeper.end(visit)
     if visit.transcript.ended not in ("left", "moves"):
         raise AudienceError(f"the visit broke off: {visit.transcript.ended}; what was before is transcript {keeper.id}")

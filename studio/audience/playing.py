@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 
 from pydantic import Field
 
 from pieces.errors import DescantError
 from studio.audience.game import Game
 from studio.audience.text import plain
-from studio.audience.visitor import Fact, Question, Record, Report, Visitor
+from studio.audience.visitor import Fact, Question, Reconsidered, Record, Report, Visitor
 from studio.audience.wording import Wording
 
 
@@ -120,14 +121,17 @@ def _turns(game: Game, visitor: Visitor, seed: int) -> Iterator[Turn]:
 
 
 def _decided(visitor: Visitor, wording: Wording, info: dict[str, object]) -> tuple[Asked, ...]:
-    """A command in two decisions: verb, then argument."""
+    """A command in two decisions: verb, then argument; of one that was reconsidered nothing is written down."""
     arguments: dict[str, tuple[str, ...]] = info["arguments"]  # type: ignore[assignment]
     left: dict[str, int] = {"budget": info["budget"], "moves": info["moves"]}  # type: ignore[dict-item]
-    verb = ask(visitor, Question("", wording.verb, tuple(arguments), **left))
-    options = arguments.get(verb.chosen, ())
-    if not options:
-        return (verb,)
-    return verb, ask(visitor, Question(verb.chosen, wording.argument.format(verb=verb.chosen), options, **left))
+    while True:
+        verb = ask(visitor, Question("", wording.verb, tuple(arguments), **left))
+        options = arguments.get(verb.chosen, ())
+        if not options:
+            return (verb,)
+        asks = wording.argument.format(verb=verb.chosen)
+        with suppress(Reconsidered):
+            return verb, ask(visitor, Question(verb.chosen, asks, options, **left))
 
 
 def _command(asked: Sequence[Asked]) -> str:

@@ -13,10 +13,11 @@ from studio.words.registers import CHANGES
 
 #: What may be said to come: the change that the next moment brings.
 OUTCOMES: tuple[str, ...] = tuple(dict.fromkeys(word for pair in CHANGES.values() for word in pair))
-#: Share of every prediction that is spread over all outcomes: nothing is impossible, and no loss is endless.
-DOUBT = 0.05
+#: The least share that any outcome is taken to have been given: no loss is endless. The log score (Good 1952, "Rational
+#: decisions") is proper where all that is believed is e times as likely or more.
+LEAST = 0.05 / len(OUTCOMES)
 #: The most that a prediction can be worse than what was usual, in nats.
-WORST = math.log(len(OUTCOMES) / DOUBT)
+WORST = math.log(1 / LEAST)
 
 
 def parse(text: str) -> dict[str, float]:
@@ -49,18 +50,18 @@ def parse(text: str) -> dict[str, float]:
 
 @dataclass
 class Forecasts:
-    """Predictions that wait for what comes, and how often each outcome came."""
+    """A prediction that waits for what a moment brings, and how often each outcome came."""
 
     seen: Counter[str] = field(default_factory=Counter)
     waiting: Mapping[str, float] | None = None
+    moment: int = 0
 
     def score(self, outcome: str) -> float:
         """Nats by which the prediction that waits was better than the frequencies so far; 0 where none waits."""
         gain = 0.0
         if self.waiting is not None:
             usual = (self.seen[outcome] + 1 / len(OUTCOMES)) / (self.seen.total() + 1)
-            said = (1 - DOUBT) * self.waiting.get(outcome, 0.0) + DOUBT / len(OUTCOMES)
-            gain = math.log(said / usual)
+            gain = math.log(max(self.waiting.get(outcome, 0.0), LEAST) / usual)
         self.waiting = None
         self.seen[outcome] += 1
         return gain

@@ -8,9 +8,10 @@ models are not robust multiple choice selectors"), so a question is asked in sev
 from __future__ import annotations
 
 import hashlib
+import json
 import string
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -26,6 +27,8 @@ STATE = "{instruction}\n\n{told}"
 #: A command of its own, and what is left, as they stand among what it was told.
 COMMAND, LEFT = "> {command}", "Budget {budget:.1f}, commands so far {moves}."
 
+#: Questions whose options mean nothing by themselves: what a model answers to them when it was told nothing is bias.
+COMPARED = ("prefer", "same", "choose")
 #: Options as they are shown, time after time.
 Orders: TypeAlias = tuple[tuple[str, ...], ...]
 #: More characters than these have no tokens that mean anything, on the mean of all that fit.
@@ -57,22 +60,27 @@ class Notes:
     def tell(self, text: str) -> list[str]:
         """Note what was perceived, and before it the command that it answers; the lines are returned as they are noted.
 
-        A line that alone has no room is noted from where it fits on.
+        A line that alone has no room is noted from where it fits on; what is not even looked at counts as little as it
+        can have cost.
         """
         whole = [COMMAND.format(command=self._command)] if self._command else []
         self._command = ""
         told = text[-_LONG * self._room :]  # whatever comes, no more of it is looked at than could fit
-        self._forgotten += text.count("\n", 0, len(text) - len(told))
+        self._forgotten += -(-(len(text) - len(told)) // _LONG)
         lines = whole + told.splitlines()
         for at, line in enumerate(lines):
-            while (cost := self._cost(line)) > self._room and line:
+            asked = cost = self._cost(line)
+            while cost > self._room and line:
                 line = line[-max(len(line) * self._room // (cost + 1), 1) :] if len(line) > 1 else ""
+                cost = self._cost(line)
+            self._forgotten += asked - cost
             lines[at] = line
             self._lines.append((line, cost))
             self._used += cost
         while self._used > self._room:
-            self._used -= self._lines.popleft()[1]
-            self._forgotten += 1
+            cost = self._lines.popleft()[1]
+            self._used -= cost
+            self._forgotten += cost
         return lines
 
     def decided(self, question: Question, option: str) -> None:
@@ -83,22 +91,23 @@ class Notes:
             self._command = f"{question.about} {option}"
 
     def state(self, question: Question, room: int) -> tuple[str, int]:
-        """The task, and what was perceived and done as far as it fits, with what is left; and how many lines did not.
+        """The task, and what was perceived and done as far as it fits, with what is left; and how much of it did not.
 
         Parameters
         ----------
         room : int
-            What the lines may take, in the unit of their cost.
+            What the lines may take. It is, as what did not fit, in the unit of their cost.
         """
         left = LEFT.format(budget=question.budget, moves=question.moves) if question.moves or question.budget else ""
         room -= self._cost(left) if left else 0
         kept: list[str] = []
+        dropped = self._forgotten + self._used
         for line, cost in reversed(self._lines):
             if cost > room:
                 break
             room -= cost
+            dropped -= cost
             kept.append(line)
-        dropped = self._forgotten + len(self._lines) - len(kept)
         told = "\n".join([*reversed(kept), *([left] if left else [])])
         return STATE.format(instruction=self.instruction, told=told).strip(), dropped
 
@@ -135,7 +144,7 @@ def orders(options: Sequence[str], count: int = 0, first: int = 0) -> Orders:
 def request(state: str, asks: str, shown: Sequence[Sequence[str]]) -> dict[str, Any]:
     """A System One request: the same choice in each of some orders, named by their numbers.
 
-    It is what `transformers.DecisionPipeline` and a server's ``/v1/systemone`` take.
+    It is what `transformers.DecisionConfig.prepare_inputs` and a server's ``/v1/systemone`` take.
     """
     questions = {
         str(i): {"type": "choice", "instructions": asks, "criteria": dict.fromkeys(options)}
@@ -159,11 +168,6 @@ class Weighed:
     shares: NDArray[np.float64]
     uncorrected: NDArray[np.float64]
     flips: int
-
-    @property
-    def facts(self) -> Mapping[str, int | str]:
-        """As they stand beside a decision."""
-        return {"flips": self.flips, "uncorrected": " ".join(f"{share:.6f}" for share in self.uncorrected)}
 
 
 def weighed(logits: ArrayLike, prior: ArrayLike | None = None, strength: float = 1.0) -> Weighed:
@@ -194,6 +198,25 @@ def weighed(logits: ArrayLike, prior: ArrayLike | None = None, strength: float =
     corrected = balanced - (0.0 if prior is None else strength * _log_shares(prior).mean(axis=0))
     shares, uncorrected = (np.exp(_log_shares(scores)) for scores in (corrected, balanced))
     return Weighed(shares, uncorrected, int(sum(best != first for best in others)))
+
+
+def by_order(shown: Orders, options: Sequence[str], logits: ArrayLike) -> str:
+    """The share of each option in each of some orders, as they were shown: ``bado 0.61, sile 0.39; sile 0.44, ...``.
+
+    Parameters
+    ----------
+    logits : array_like of shape (orders, options)
+        Every row in the order of `options`.
+    """
+    rows = [dict(zip(options, row, strict=True)) for row in np.exp(_log_shares(logits)).tolist()]
+    return "; ".join(
+        ", ".join(f"{option} {row[option]:.4f}" for option in order) for order, row in zip(shown, rows, strict=True)
+    )
+
+
+def asked_hash(state: str, asks: str, shown: Orders) -> str:
+    """Sha256 of what a model was told and asked, its first 16 digits (hex): equal where that is equal to the letter."""
+    return hashlib.sha256(json.dumps(request(state, asks, shown)).encode()).hexdigest()[:16]
 
 
 def _log_shares(logits: ArrayLike) -> NDArray[np.float64]:

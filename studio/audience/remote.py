@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import deque
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
@@ -21,9 +20,20 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from pieces.source import nearest
-from studio.audience.endpoints import ANSWER, ITSELF, WAYS, Nothing, Prompt, Reply, Way, pictures, probes
+from studio.audience.clips import Clip, Clips, pictures, probes
+from studio.audience.endpoints import ANSWER, ITSELF, WAYS, Nothing, Prompt, Reply, Way
 from studio.audience.keys import variable
-from studio.audience.prompting import Notes, checked, orders, prompt_hash, weighed
+from studio.audience.prompting import (
+    COMPARED,
+    Notes,
+    Orders,
+    asked_hash,
+    by_order,
+    checked,
+    orders,
+    prompt_hash,
+    weighed,
+)
 from studio.audience.servers import Line, line, server
 from studio.audience.text import plain
 from studio.audience.visitor import AudienceError, Decision, Fact, Question, Report, Sense, certain, drawn
@@ -64,8 +74,9 @@ class Options(BaseModel):
     senses: Annotated[frozenset[Sense], BeforeValidator(_listed)] = Field(
         frozenset(), description="sound, pictures, or both: it gets what it listens to itself"
     )
-    clips: int = Field(4, ge=1, le=100, description="of what it listened to, the last that it gets itself")
-    max_tokens: int | None = Field(None, ge=1, description="that may be spent, in and out, by all visits of it")
+    clips: int = Field(4, ge=1, le=100, description="in a game, of what it listened to the last that it gets itself")
+    held: int = Field(64, ge=1, le=1000, description="clips of works held against each other: it gets all, or refuses")
+    max_tokens: int | None = Field(None, ge=1, description="that may be spent, in and out, by all visits of a process")
     max_cost: float | None = Field(None, gt=0, description="that may be spent, in the currency of the prices")
     price_in: float = Field(0.0, ge=0, description="of a million tokens that it is told")
     price_out: float = Field(0.0, ge=0, description="of a million tokens that it answers")
@@ -125,12 +136,14 @@ class Remote:
     register: ClassVar[Register] = "prose"
 
     def __init__(self, argument: str, cache: Path, **options: Any) -> None:
-        self._options = _checked(options)
+        self._options = checked_options(options)
         self._server = server(argument, self._options.insecure)
         self.name = f"openai:{plain(argument)}"
         self.senses: frozenset[Sense] = self._options.senses
         self._notes = Notes(lambda text: len(text) + 1, self._options.history)
+        self._clips = Clips(self._options.clips, self._options.held)
         self._way: Way | None = None
+        self._untaken = ""
         self._spent, self._served = _Spent(), ""
         self.begin("", 0)
 
@@ -138,12 +151,13 @@ class Remote:
         """It is told its task; `seed` is of the orders of the options and of the draws."""
         self._rng = np.random.default_rng(seed)
         self._notes.begin(instruction)
-        self._clips: deque[Artefact] = deque(maxlen=self._options.clips)
+        self._clips.begin()
+        self._before = replace(self._spent)
 
     def observe(self, text: str, clips: Sequence[Artefact] = ()) -> None:
         """Note what it is told, and keep what it may hear and see itself."""
         self._notes.tell(text)
-        self._clips.extend(clips if self.senses else ())
+        self._clips.observe(text, clips if self.senses else ())
 
     def decide(self, question: Question) -> Decision:
         """Asked in some orders, drawn by the shares.
@@ -154,7 +168,7 @@ class Remote:
             If the server cannot be reached, does not answer in time, refuses, answers nothing that was offered, takes
             no sound or no pictures, or if no more may be spent.
         """
-        began, before = time.perf_counter(), _Spent(**vars(self._spent))
+        began, before = time.perf_counter(), replace(self._spent)
         options = checked(question).options
         if len(options) == 1:
             made = certain(options, options[0], {"way": "none"})
@@ -163,7 +177,11 @@ class Remote:
             shown = orders(options, self._options.repeats, start)
             rows, facts = asyncio.run(self._asked(question, shown))
             facts |= self._bill(before) | {"latency_s": round(time.perf_counter() - began, 3)}
-            shares, balance = _balanced(np.array([[row[option] for option in options] for row in rows]))
+            given = np.array([[row[option] for option in options] for row in rows])
+            shares, balance = _balanced(given)
+            if question.about in COMPARED:
+                orders_asked = tuple(shown[i % len(shown)] for i in range(len(rows)))
+                balance["by_order"] = by_order(orders_asked, options, np.log(np.maximum(given, _LEAST)))
             made = drawn(options, shares, self._rng, {**facts, "rotations": len(rows), "first": start, **balance})
         self._notes.decided(question, made.option)
         return made
@@ -176,20 +194,19 @@ class Remote:
         priced = {"cost": round(spent.cost(self._options), 9)} if self._options.priced else {}
         return {"tokens": sum(tokens.values()), **tokens, **priced}
 
-    async def _asked(
-        self, question: Question, shown: Sequence[tuple[str, ...]]
-    ) -> tuple[list[Mapping[str, float]], dict[str, Fact]]:
+    async def _asked(self, question: Question, shown: Orders) -> tuple[list[Mapping[str, float]], dict[str, Fact]]:
         """Shares of the options in each order, and how they came about."""
         state, dropped = self._notes.state(question, self._options.history)
-        state += ITSELF if self._clips else ""
-        rest: dict[str, Any] = {"clips": tuple(self._clips), "senses": self.senses, "most": self._options.answer_tokens}
+        clips = self._listened(question)
+        state += ITSELF if clips else ""
+        rest: dict[str, Any] = {"clips": clips, "senses": self.senses, "most": self._options.answer_tokens}
         late = False
         async with line(self._server, self._options.retries) as wire:
             try:
                 async with asyncio.timeout(self._options.timeout):
                     way = await self._met(wire)
                     every = self._options.repeats
-                    asked = [tuple(shown)] if way.at_once else [(shown[i % len(shown)],) for i in range(every)]
+                    asked = [shown] if way.at_once else [(shown[i % len(shown)],) for i in range(every)]
                     prompts = [Prompt(state, question.asks, some, **rest) for some in asked]
                     first = wire.sent
                     rows = [row for prompt in prompts for row in await self._answer(wire, way, prompt)]
@@ -201,13 +218,21 @@ class Remote:
                 f"{self.name}: no answer within {self._options.timeout:g} s{heard}; see whether the server is up, "
                 "or allow more time (timeout)"
             )
-        retries = wire.sent - first - len(prompts)
-        return rows, {"way": way.name, "model": self._served, "retries": retries, "dropped": dropped}
+        facts: dict[str, Fact] = {"way": way.name, "model": self._served, "retries": wire.sent - first - len(prompts)}
+        return rows, facts | {"dropped": dropped, "prompt": asked_hash(state, question.asks, shown)}
+
+    def _listened(self, question: Question) -> tuple[Clip, ...]:
+        try:
+            return self._clips.of(question)
+        except AudienceError as error:
+            raise AudienceError(f"{self.name}: {error}") from None
 
     async def _met(self, wire: Line) -> Way:
         """The way in which this server is asked: found once."""
         if self._way:
             return self._way
+        if self._untaken:
+            raise AudienceError(self._untaken)
         problem = f"{self.name}: senses={', '.join(sorted(self.senses))} cannot be sent in the way {self._options.way}"
         for way in WAYS:
             if not self.senses <= way.senses or self._options.way not in ("", way.name):
@@ -219,19 +244,20 @@ class Remote:
                 continue
             self._way = way
             return way
+        self._untaken = problem if self.senses else ""  # tests of a sense cost tokens: they are made once
         raise AudienceError(problem)
 
     async def _probed(self, wire: Line, way: Way) -> None:
         """A way is known if a small question gets an answer; a sense is, if what is sent is not dropped or spelled."""
         if not self.senses:
             await self._tokens(wire, way)
-        clips: tuple[tuple[Artefact, ...], ...] = ((), *probes())
+        clips: tuple[tuple[Clip, ...], ...] = ((), *probes())
         for sense in sorted(self.senses):
             if problem := _not_taken(sense, *[await self._tokens(wire, way, sense, some) for some in clips]):
                 raise _Unknown(f"{self.name}: {problem}; leave senses={sense} out")
 
     async def _tokens(
-        self, wire: Line, way: Way, sense: Sense | None = None, clips: tuple[Artefact, ...] = ()
+        self, wire: Line, way: Way, sense: Sense | None = None, clips: tuple[Clip, ...] = ()
     ) -> int | None:
         """Tokens of a small prompt, as the server counts them; of the same words whether there are clips or not."""
         self._afford()
@@ -260,9 +286,7 @@ class Remote:
                 return way.shares(reply, prompt)
             except Nothing as error:
                 problem = self._server.said(str(error))
-        raise AudienceError(
-            f"{self.name}: no answer that can be taken, in {self._options.retries + 1} tries: {problem}"
-        )
+        raise AudienceError(f"{self.name}: no answer that can be taken, {_tries(self._options.retries + 1)}: {problem}")
 
     async def _send(self, wire: Line, way: Way, prompt: Prompt) -> bytes:
         from openai import APIConnectionError, APIStatusError
@@ -292,7 +316,7 @@ class Remote:
             where = f"keyring set descant {host}" if ":" in host or "_" in host else f"set {variable(host)}"
             has = "refuses the key" if self._server.key else f"wants a key ({where})"
             return AudienceError(f"{self.name}: the server {has}: {said}")
-        return AudienceError(f"{self.name}: the server fails, also after {self._options.retries} retries: {said}")
+        return AudienceError(f"{self.name}: the server fails, {_tries(self._options.retries + 1)}: {said}")
 
     def _afford(self) -> None:
         spent, options = self._spent, self._options
@@ -315,25 +339,28 @@ class Remote:
             )
 
     def report(self) -> Report:
-        """It measures nothing of itself."""
-        return Report()
+        """What the visit took so far; else it measures nothing of itself."""
+        spent, options = self._spent.since(self._before), self._options
+        tokens = None if spent.uncounted else spent.tokens_in + spent.tokens_out
+        return Report(tokens=tokens, cost=round(spent.cost(options), 9) if options.priced else None)
 
     def about(self) -> Mapping[str, Fact]:
-        """Which model, where, and how it is asked."""
-        options, spent = self._options, self._spent
+        """Which model, where and how it is asked; once the server was met, in which way, and as what it is served."""
+        asked = {"repeats", "retries", "timeout", "answer_tokens", "history"}
         return {
             "model": self._server.model,
-            "served": self._served,
+            **({"served": self._served} if self._served else {}),
+            **({"way": self._way.name} if self._way else {}),
             "host": urlsplit(self._server.url).netloc,
-            "way": self._way.name if self._way else "not met",
             "openai": version("openai"),
             "prompt": prompt_hash(ANSWER, ITSELF),
-            "senses": ", ".join(sorted(self.senses)),
-            "tokens_in": spent.tokens_in,
-            "tokens_out": spent.tokens_out,
-            **({"cost": round(spent.cost(options), 9)} if options.priced else {}),
-            **options.model_dump(include={"repeats", "retries", "timeout", "answer_tokens", "history", "clips"}),
+            **({"senses": ", ".join(sorted(self.senses))} if self.senses else {}),
+            **self._options.model_dump(include=asked | ({"clips", "held"} if self.senses else set())),
         }
+
+
+def _tries(count: int) -> str:
+    return "in 1 try" if count == 1 else f"in {count} tries"
 
 
 def _not_taken(sense: Sense, alone: int | None, even: int | None, busy: int | None) -> str:
@@ -343,7 +370,7 @@ def _not_taken(sense: Sense, alone: int | None, even: int | None, busy: int | No
     """
     if alone is None or even is None or busy is None:
         return f"it cannot be seen whether the server takes {sense}: it counts no tokens"
-    things = len(pictures(*probes()[0])) if sense == "pictures" else 1
+    things = len(pictures(probes()[0][0].artefact)) if sense == "pictures" else 1
     plain_one, busy_one = even - alone, busy - alone
     if plain_one < RISE * things:
         return f"the server takes no {sense}: a prompt has {even} tokens with and {alone} without"
@@ -364,8 +391,14 @@ def _balanced(rows: NDArray[np.float64]) -> tuple[NDArray[np.float64], dict[str,
     return (rows.mean(axis=0) if counted else found.shares), {"flips": found.flips, "counted": counted}
 
 
-def _checked(options: Mapping[str, Any]) -> Options:
-    """Options as they are allowed."""
+def checked_options(options: Mapping[str, Any]) -> Options:
+    """Options as they are allowed.
+
+    Raises
+    ------
+    AudienceError
+        Naming the option, its value and what is allowed.
+    """
     for name in options:
         if name not in Options.model_fields:
             raise AudienceError(f"openai: no option {name!r}{nearest(name, list(Options.model_fields))}")

@@ -99,6 +99,9 @@ class Rules:
         In which words the visitor is told of moments.
     wording : Wording
         What it is told of its task, and how it is asked.
+    moments, controls : int, optional
+        How many moments of each room there are, and how many of its controls may be touched, at most; default: all. In
+        a study all rooms are alike in both, so that neither tells which take is in a room.
     """
 
     budget: float = 120.0
@@ -111,15 +114,19 @@ class Rules:
     price: float = 0.0
     register: Register = "prose"
     wording: Wording = PLAIN
+    moments: int | None = None
+    controls: int | None = None
 
-    def to_json(self) -> dict[str, str | int | float]:
+    def to_json(self) -> dict[str, str | int | float | None]:
         """Plain data: all of it but the wording, which is another matter."""
         return {name: value for name, value in vars(self).items() if name != "wording"}
 
     def __post_init__(self) -> None:
         low = {"budget": self.budget, "cost": self.cost, "pay": self.pay, "price": self.price}
         wrong = [f"{name} {value:g}" for name, value in low.items() if not (np.isfinite(value) and value >= 0)]
-        wrong += [f"{name} {value}" for name, value in (("stretch", self.stretch), ("moves", self.moves)) if value < 1]
+        whole = (("stretch", self.stretch), ("moves", self.moves), ("moments", self.moments))
+        wrong += [f"{name} {value}" for name, value in whole if value is not None and value < 1]
+        wrong += [f"controls {self.controls}"] if self.controls is not None and self.controls < 0 else []
         if wrong:
             raise GameError(f"rules with {', '.join(wrong)}: allowed are numbers from 0 on, and whole ones from 1 on")
 

@@ -73,33 +73,39 @@ def server(argument: str, insecure: bool = False) -> Server:
         If there is no model or no URL in it, a secret is part of the URL, or others could listen on the way: ``http:``
         to another machine, unless `insecure`.
     """
-    parts = _ARGUMENT.fullmatch(argument)
-    assert parts
-    model, url = parts["model"].strip(), (parts["url"] or f"https://{OPENAI}/v1").strip()
-    if not model or plain(model) != model or "://" in model or ("@" in model and not parts["url"]):
+    model, given = split(argument)
+    url = given or f"https://{OPENAI}/v1"
+    if not model or plain(model) != model or "://" in model or ("@" in model and not given):
         shown = plain(argument.rpartition("@")[2] if "://" in argument else argument, 80)
         raise AudienceError(f"openai:{shown}: give MODEL or MODEL@URL, the URL with http:// or https://")
     try:
-        split = urlsplit(url)
-        host, port = (split.hostname or "").lower(), split.port
+        parts = urlsplit(url)
+        host, port = (parts.hostname or "").lower(), parts.port
     except ValueError as error:
         raise AudienceError(f"openai:{plain(model, 80)}: no such address: {plain(str(error), 80)}") from None
     who = f"openai:{plain(model, 80)} at {plain(host, 80)!r}"
-    if split.username is not None or split.password is not None or split.query or split.fragment:
+    if parts.username is not None or parts.password is not None or parts.query or parts.fragment:
         raise AudienceError(
             f"{who}: a URL has no name, password, query or fragment here; keep the key in the environment or a keyring"
         )
     if not re.fullmatch(r"[a-z0-9.:_-]+", host) or re.search(r"[^!-~]", url):
         raise AudienceError(f"{who}: no such address; write it in ASCII: http://HOST:PORT/v1")
-    if split.scheme.lower() == "http" and not _near(host) and not insecure:
+    if parts.scheme.lower() == "http" and not _near(host) and not insecure:
         raise AudienceError(f"{who}: http:// can be read on its way; use https://, or allow it with insecure=true")
-    key = key_for(host) if split.scheme.lower() == "https" or host != OPENAI else None
+    key = key_for(host) if parts.scheme.lower() == "https" or host != OPENAI else None
     if hidden(argument, key) != argument:
         raise AudienceError(f"openai: the key for {host} stands in the address: take it out")
     place = f"[{host}]" if ":" in host else host
     return Server(
-        model, f"{split.scheme.lower()}://{place}{f':{port}' if port else ''}{split.path.rstrip('/')}", host, key
+        model, f"{parts.scheme.lower()}://{place}{f':{port}' if port else ''}{parts.path.rstrip('/')}", host, key
     )
+
+
+def split(argument: str) -> tuple[str, str]:
+    """Model and URL of ``MODEL@URL``; the URL is empty where there is none."""
+    parts = _ARGUMENT.fullmatch(argument)
+    assert parts
+    return parts["model"].strip(), (parts["url"] or "").strip()
 
 
 def _near(host: str) -> bool:

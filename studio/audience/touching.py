@@ -175,7 +175,7 @@ def performed_on(archive: Archive, take_id: str, lever: Lever, moment: int, step
     script = {name: [e for e in events if e.kind != "score"] for name, events in script.items()}
     if tick >= take.parts[part].ticks or script[part] == [e for e in given[part] if e.kind != "score"]:
         return take.id
-    link = (take.id, tick, "branch")
+    link = (take.id, tick, "touched")
     if found := _found(archive, link, script):
         return found
     plan = _plan(archive, take)

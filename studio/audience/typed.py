@@ -11,7 +11,7 @@ from pieces.piece import Piece, check_piece
 from pieces.source import nearest
 from studio.audience.cube import adjustable, checked, shown
 from studio.audience.optimisers import SteererError
-from studio.audience.steerers import Answer, Converse, Proposal, same
+from studio.audience.proposal import Answer, Converse, Proposal, same
 from studio.audience.text import plain
 
 #: Lines that are refused, one after the other, before the piece is left as it is.

@@ -33,6 +33,8 @@ BUILT_IN: dict[str, str] = {
     "scripted": "studio.audience.simple:scripted",
     "random": "studio.audience.simple:RandomVisitor",
 }
+#: What they are given by whoever calls them in Python, and by no command line and no file.
+OURS = ("argument", "cache", "name", "habits", "memory", "hear", "say")
 
 Sense: TypeAlias = Literal["sound", "pictures"]
 Verdict: TypeAlias = Literal["interested", "bored", "noise", "sated"]
@@ -41,6 +43,10 @@ Fact: TypeAlias = str | int | float | bool
 
 class AudienceError(DescantError):
     """No such visitor, or one that cannot attend this."""
+
+
+class Reconsidered(AudienceError):
+    """A visitor does not answer: of a command the verb is asked for again, and a rating is not given."""
 
 
 class Record(BaseModel):
@@ -72,6 +78,10 @@ class Report(Record):
         description="interested: it learns; noise: it stays surprised; sated: no more; bored: never was",
     )
     moments: tuple[MomentRow, ...] = Field(default=(), description="moment by moment, in the order of attending")
+    tokens: int | None = Field(
+        default=None, ge=0, description="that a server took, also for what was no answer; None: nobody counts them"
+    )
+    cost: float | None = Field(default=None, ge=0, description="of these tokens, in the currency of their prices")
 
 
 @dataclass(frozen=True)
@@ -179,6 +189,8 @@ class Visitor(Protocol):
         ------
         AudienceError
             If it cannot; the visit is broken off there, and marked.
+        Reconsidered
+            If it does something else after all; see there.
         """
         ...
 

@@ -16,7 +16,7 @@ from pieces.piece import Piece, check_piece
 from pieces.source import nearest
 from studio.audience.cube import adjustable, checked, shown
 from studio.audience.optimisers import SteererError
-from studio.audience.steerers import Answer, Proposal, Try, same
+from studio.audience.proposal import Answer, Proposal, Try, same
 from studio.audience.text import plain
 from studio.words.artefact import Artefact
 from studio.words.moments import NOTICED, measure, noticed

@@ -1,4 +1,4 @@
-"""How visitors are spoken to. The wordings say the same: a result that hangs on one of them is no result."""
+"""How visitors are spoken to. They ask the same in other words: a result that hangs on one is no result."""
 
 from __future__ import annotations
 
@@ -53,9 +53,9 @@ WORDINGS: dict[str, Wording] = {
             verb="What is your next command?",
             argument="What do you want to {verb}?",
             comparing="Here are some works for you, each after the other. A question about them follows.",
-            prefer="Which one would you rather attend again?",
+            prefer="Which one do you like better?",
             same="{third} is either {first} or {second}. Which of the two is it?",
-            rate="Of 10, where 0 is the least and 10 the most: what do you give {work}?",
+            rate="How much do you like {work}: from 0 (not at all) to 10 (very much)?",
         ),
         Wording(
             name="letter",
@@ -63,9 +63,9 @@ WORDINGS: dict[str, Wording] = {
             verb="What would you do now?",
             argument="Please say for {verb}: which one?",
             comparing="You will be given some works, in a row, and then one question on them.",
-            prefer="If you had to keep one of them, which would it be?",
+            prefer="Please say which of them you prefer.",
             same="Of {first} and {second}, one was given again as {third}. Which one was it?",
-            rate="From 0, the least, to 10, the most: where would you put {work}?",
+            rate="Please rate {work}: 0 is not at all, 10 is very much.",
         ),
         Wording(
             name="formal",
@@ -75,7 +75,7 @@ WORDINGS: dict[str, Wording] = {
             comparing="The participant attends works in sequence. A question on these works follows.",
             prefer="Select the preferred work.",
             same="{third} is identical with either {first} or {second}. Select which.",
-            rate="Select a rating of {work} between 0 (lowest) and 10 (highest).",
+            rate="Select a rating of {work}, from 0 (not at all) to 10 (very much).",
         ),
         Wording(
             name="short",
@@ -83,9 +83,9 @@ WORDINGS: dict[str, Wording] = {
             verb="Command:",
             argument="{verb}:",
             comparing="Works follow. Then a question.",
-            prefer="Preferred:",
+            prefer="You prefer:",
             same="{first} or {second}, which is {third}:",
-            rate="{work}, 0 (least) to 10 (most):",
+            rate="{work}, 0 (not at all) to 10 (very much):",
         ),
     )
 }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -13,15 +14,14 @@ from studio.commands.options import JSON, QUIET, SEED, Finite, opened
 from studio.console import Bar, emit
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
+    from db.archive import Archive
+    from studio.audience.attending import Visit
     from studio.audience.playing import Turn
     from studio.audience.rooms import Rules
     from studio.audience.visitor import Visitor
-
-
-#: What visitors are given by whoever calls them in Python.
-_OURS = ("argument", "cache", "name", "habits", "memory", "hear", "say")
+    from studio.rendering import Progress
 
 
 def _audience(command: Callable[..., None]) -> Callable[..., None]:
@@ -54,37 +54,73 @@ def _audience(command: Callable[..., None]) -> Callable[..., None]:
 @click.command()
 @click.argument("takes", nargs=-1, required=True, metavar="TAKE...")
 @_audience
+@click.option("--mirror", is_flag=True, help="Afterwards: which curve of surprise, among those of others, is its own?")
 @SEED
 @QUIET
 @JSON
 @click.pass_context
 def attend(
-    context: click.Context, /, takes: tuple[str, ...], seed: int, quiet: bool, as_json: bool, **given: Any
+    context: click.Context, /, takes: tuple[str, ...], mirror: bool, seed: int, quiet: bool, as_json: bool, **given: Any
 ) -> None:
     """Let an audience attend takes, each a room of a game in words. It is told no name and no title."""
+    from studio.audience.account import Reader, account
     from studio.audience.gallery import Gallery
     from studio.audience.loop import attended
-    from studio.catalogue import visit_lines
 
-    with opened(context, create=False) as archive:
+    with opened(context, create=False) as archive, Bar(quiet or as_json) as bar:
+        bar("open", 0, 0)
         ids = [archive.take(take).id for take in takes]
         visitor = _invited(given)
-        told = _silent if quiet or as_json or visitor.name == "human" else _told
-        visit = attended(archive, Gallery(archive), ids, visitor, seed, _rules(visitor, given), told)
-    _keep(visitor)
-    if as_json:
-        emit(visit.transcript.model_dump(mode="json"), True)
-    else:
-        click.echo("\n".join(line.strip() for line in visit_lines(visit)))
+        rules, gallery = _rules(visitor, given), Gallery(archive, bar)
+        reader, person = Reader(gallery, ids, rules.register), visitor.name == "human"
+
+        def told(turn: Turn) -> None:
+            bar.close()
+            if not (quiet or as_json or person):
+                click.echo(reader.told(turn))
+                bar("attend", 0, 0)
+
+        def then(visit: Visit) -> Visit:
+            bar.close()
+            return _mirrored(archive, visit, visitor, ids, seed, rules) if mirror else visit
+
+        for take in ids:
+            gallery.room(take, seed)
+        bar.close()
+        if not person:
+            bar("attend", 0, 0)
+        try:
+            visit = attended(archive, gallery, ids, visitor, seed, rules, told, then=then)
+        except KeyboardInterrupt as stopped:
+            raise _stopped(stopped) from None
+        _keep(visitor)
+        bar.close()
+        if as_json:
+            emit(visit.transcript.model_dump(mode="json") | {"id": visit.id, "takes": ids}, True)
+        else:
+            click.echo(account(archive, gallery, ids, visit))
 
 
-def _told(turn: Turn) -> None:
-    """A turn as it happens."""
-    click.echo(f"> {turn.command}\n{turn.observation}" if turn.command else turn.observation)
+def _mirrored(archive: Archive, visit: Visit, visitor: Visitor, takes: Sequence[str], seed: int, rules: Rules) -> Visit:
+    """A visit with what was chosen in the mirror; where there is none to be looked into, that is said."""
+    from studio.audience.gallery import attended
+    from studio.audience.mirrored import mirrored
+    from studio.audience.rooms import GameError
+
+    try:
+        return mirrored(visit, visitor, list(attended(archive, takes).values()), seed, rules)
+    except GameError as error:
+        click.echo(f"note: {error}", err=True)
+        return visit
 
 
-def _silent(turn: Turn) -> None:
-    """Nobody looks."""
+def _stopped(error: KeyboardInterrupt) -> BaseException:
+    """What is said of a visit that was stopped: where what was before is."""
+    from studio.audience.visitor import AudienceError
+
+    if not error.args:
+        return error
+    return AudienceError(f"stopped; what was before is kept: descant experiment review {error.args[0]}")
 
 
 @click.command()
@@ -111,6 +147,7 @@ def steer(
 ) -> None:
     """Close the loop: take, artefact, visit, proposal, next take."""
     from pieces.piece import find_piece
+    from studio.audience.account import steered
     from studio.audience.loop import Steered, ratings_of
     from studio.audience.loop import steer as run
     from studio.catalogue import round_text
@@ -121,15 +158,38 @@ def steer(
         visitor = _invited(given)
         rules = _rules(visitor, given)
         yoked = ratings_of(archive, yoked_to) if yoked_to else ()
-        steered = Steered(piece, found, base, steerer, seed, rules, yoked, f"the run to take {yoked_to}", _typed)
-        for step in run(archive, steered, visitor, rounds, bar):
-            done.append(step)
-            if not as_json:
-                bar.close()
-                click.echo(round_text(step))
+        if steerer == "wish" and visitor.name == "listener":
+            click.echo("note: the listener wishes nothing, so every round is the piece as it is: take gp", err=True)
+        quieted = _until_asked(bar, visitor)
+        what = Steered(
+            piece, found, base, steerer, seed, rules, yoked, f"the run to take {yoked_to}", partial(_typed, bar)
+        )
+        try:
+            for step in run(archive, what, visitor, rounds, quieted):
+                done.append(step)
+                if not as_json:
+                    bar.close()
+                    click.echo(round_text(step))
+        except KeyboardInterrupt as stopped:
+            raise _stopped(stopped) from None
     _keep(visitor)
     if as_json:
         emit([step.to_json() for step in done], True)
+    else:
+        click.echo(steered(done, piece))
+
+
+def _until_asked(bar: Bar, visitor: Visitor) -> Progress:
+    """Progress that leaves the screen to a person who attends."""
+    if visitor.name != "human":
+        return bar
+
+    def shown(stage: str, done: float, total: float) -> None:
+        bar.close()
+        if stage != "attend":
+            bar(stage, done, total)
+
+    return shown
 
 
 def _invited(given: dict[str, Any]) -> Visitor:
@@ -147,10 +207,12 @@ def _invited(given: dict[str, Any]) -> Visitor:
 
 def _option(text: str) -> tuple[str, Any]:
     """``name=value``; what reads as JSON is taken as that: numbers, true, lists."""
+    from studio.audience.visitor import OURS
+
     name, equals, value = text.partition("=")
     if not (equals and name.isidentifier()):
         raise click.UsageError(f"--with {text!r}: write NAME=VALUE")
-    if name in _OURS:
+    if name in OURS:
         raise click.UsageError(f"--with {name}: that is not for visitors to be given")
     try:
         return name, json.loads(value)
@@ -167,6 +229,8 @@ def _rules(visitor: Visitor, given: dict[str, Any]) -> Rules:
         raise click.UsageError(f"--wording {given['wording']!r}: allowed are {', '.join(WORDINGS)}")
     said = {name: given[name] for name in ("budget", "moves") if given[name] is not None}
     words = given["words"] or visitor.register
+    if visitor.name == "listener" and words != visitor.register:
+        raise click.UsageError(f"--words {words}: the listener reads {visitor.register} alone: leave --words out")
     return replace(Rules(), register=words, wording=WORDINGS[given["wording"]], **said)
 
 
@@ -178,8 +242,9 @@ def _keep(visitor: Visitor) -> None:
         visitor.keep()
 
 
-def _typed(text: str) -> str | None:
+def _typed(bar: Bar, text: str) -> str | None:
     """A line of whoever sits at the terminal; None where there is no more."""
+    bar.close()
     click.echo(text, err=True)
     try:
         return input("> ")

@@ -89,23 +89,25 @@ def instruments(name: str | None, as_json: bool) -> None:
 @click.option("--rating", type=click.IntRange(0, 5), help="Only takes with so many stars at least.")
 @click.option("--kept", "retention", flag_value="kept", help="Only kept takes.")
 @click.option("--scratch", "retention", flag_value="scratch", help="Only scratch takes.")
+@click.option("--all", "everything", is_flag=True, help="Also branches of visitors, tries of wishes, takes of studies.")
 @JSON
 @click.pass_context
-def takes(context: click.Context, /, as_json: bool, **wanted: Any) -> None:
+def takes(context: click.Context, /, everything: bool, as_json: bool, **wanted: Any) -> None:
     """List takes, newest first."""
     from studio.catalogue import take_list
 
     with opened(context, create=False) as archive:
-        rows = take_list(archive, **wanted)
+        rows = take_list(archive, own=not everything, **wanted)
         any_take = bool(rows) or archive.count() > 0
     if as_json:
         emit(rows, True)
     elif rows:
         shown = ["id", "piece", "seed", "status", "duration_s", "created"]
-        shown += [name for name in ("title", "rating", "tags") if any(row[name] not in ("", None, ()) for row in rows)]
+        more = ("aside", "title", "rating", "tags")
+        shown += [name for name in more if any(row[name] not in ("", None, ()) for row in rows)]
         emit(columns([row | {"tags": " ".join(row["tags"])} for row in rows], shown), False)
     elif any_take:
-        emit("no such takes: descant takes lists all", False)
+        emit("no such takes: descant takes --all lists all", False)
     else:
         emit("no takes yet: descant compose digits --seed 1", False)
 

@@ -227,13 +227,15 @@ def listen(
 @QUIET
 @click.pass_context
 def resume(context: click.Context, take: str, quiet: bool) -> None:
-    """Go on with an interrupted or failed take."""
+    """Go on with an interrupted or failed take; `latest` is the last one of them."""
     from studio.catalogue import take_files
     from studio.compose import resume as go_on
     from studio.rendering import sheet
 
     with opened(context, create=False) as archive, Bar(quiet) as bar:
-        take_id = archive.take(take).id
+        ended = [*archive.takes(status="interrupted", limit=1), *archive.takes(status="failed", limit=1)]
+        newest = max((row.id for row in ended), default=take)
+        take_id = archive.take(newest if take.strip().lower() == "latest" else take).id
         go_on(archive, take_id, bar)
         sheet(archive, take_id, bar)
         bar.close()

@@ -12,27 +12,50 @@ from typing import Literal, TypeAlias
 
 import numpy as np
 
-from studio.experiment.crossed import Floats, StatisticsError, celled
-from studio.experiment.design import PROBES
-from studio.experiment.inference import Equivalence, Estimate, Method, adjusted, equivalence, estimated
-from studio.experiment.measures import Discrimination, abx_dprime, alpha, unbiased
-from studio.experiment.portraits import Habit, Hearing, Preference, Progress, habits, hearing, preferences, progress
-from studio.experiment.sample import CHOSEN, Row, Sample, Study, tried
-from studio.experiment.trials import trials
+from studio.experiment.agreement import blind, of_coders, of_models, tags
+from studio.experiment.inference import Equivalence, Estimate, Method, adjusted, equivalence
+from studio.experiment.measures import Discrimination
+from studio.experiment.portraits import (
+    Habit,
+    Hearing,
+    Preference,
+    Progress,
+    habits,
+    hearing,
+    preferences,
+    progress,
+    telling,
+)
+from studio.experiment.sample import CHOSEN, Row, Sample, Study, answering, is_control, tried
+from studio.experiment.trials import RUN, trials
 
 #: ``control``: must be chance, where nothing leaks; ``positive``: must be above it, or nothing was heard at all.
 Role: TypeAlias = Literal["primary", "exploratory", "control", "positive"]
-#: ``shown``: above chance, and all controls are at chance. ``provisional``: above chance, but no control was run, or
-#: one is not shown to be at chance. ``void``: away from chance, but so is a control: something was leaked. ``hint``:
-#: away from chance, of an exploratory outcome. ``opposite``: below chance. ``not shown``: nothing may be
+#: ``shown``: above chance, and nothing stands against it. ``provisional``: above chance, but with a `Reserve`.
+#: ``void``: away from chance, but so is a control: something was leaked. ``hint``: away from chance, of an
+#: exploratory outcome. ``opposite``: below chance. ``not shown``: nothing may be
 #: claimed. ``measured``: it is not tested. Of controls: ``at chance``, ``leaks``, ``undecided``, and
 #: ``heard`` of positive ones. ``none``: there are no data to estimate it by.
 Verdict: TypeAlias = Literal[
     "shown", "provisional", "void", "hint", "opposite", "not shown", "measured", "heard", "at chance", "leaks",
     "undecided", "none",
 ]  # fmt: skip
+#: Why what is above chance is not shown. ``controls``: none was run, or one is not shown to be at chance. ``deaf``:
+#: nobody is shown to tell such works apart. ``unasked``: nobody was asked whether they do. ``works``: it rests on fewer
+#: works, or runs of steering, than `FEWEST_WORKS`. ``changed``: a deviation changed more than is in `HARMLESS`.
+Reserve: TypeAlias = Literal["controls", "deaf", "unasked", "works", "changed"]
+#: What a deviation may change and the trials stay what they were.
+HARMLESS = tuple(
+    f"design.{name}" for name in ("analysis", "exclusions", "stopping", "budget", "repeats", "question", "hypotheses")
+)
 #: What the controls say, the worst of them; ``none``: there are none.
 Standing: TypeAlias = Literal["at chance", "leaks", "undecided", "none"]
+
+#: Works, or runs of steering, from which on a finding may be about more than these very takes. In simulations of 6
+#: models that prefer nothing, but for works of random appeal (0.7 to 2.1 logits; 400 studies), outcomes were above
+#: chance in 0.05 to 0.07 of the studies with 2 works, 0.02 to 0.06 with 3 or 4, and 0.01 to 0.03 with 5 or 8, for a
+#: level of 0.95; where works differed by 12 logits, in 0.05 with 5 and 0.015 with 6.
+FEWEST_WORKS = 6
 
 
 @dataclass(frozen=True)
@@ -54,6 +77,8 @@ class Finding:
         Of controls that of equivalence, else against chance, both sides. Adjusted by Holm's method among the primary
         outcomes, by Benjamini's and Hochberg's among all others; None where there is no test.
     verdict : Verdict
+    reserves : tuple of Reserve
+        Why it is ``provisional``; else empty.
     by_progress : bool
         Whether visitors chose by their learning progress: this is no liking.
     problem : str
@@ -68,6 +93,7 @@ class Finding:
     p: float | None = None
     adjusted: float | None = None
     verdict: Verdict = "none"
+    reserves: tuple[Reserve, ...] = ()
     by_progress: bool = False
     problem: str = ""
 
@@ -92,7 +118,11 @@ class Counts:
 
 @dataclass(frozen=True)
 class Results:
-    """All that a report says in numbers."""
+    """All that a report says in numbers.
+
+    `deviating` are the primary outcomes once more, of the trials that are kept by the rules of the last deviation;
+    empty where these are the same. Their p values are not adjusted, and nothing is to be claimed by them.
+    """
 
     study: Study
     counts: Counts
@@ -103,6 +133,7 @@ class Results:
     habits: tuple[Habit, ...]
     progress: tuple[Progress, ...]
     splits: tuple[tuple[str, str, str, Estimate], ...]
+    deviating: tuple[Finding, ...] = ()
 
     def of(self, role: Role) -> tuple[Finding, ...]:
         """The findings of a role; a control that is primary too is of both."""
@@ -121,8 +152,8 @@ def analysed(study: Study, draws: int = 2000) -> Results:
     """
     method = Method(level=study.analysis.level, draws=draws)
     kept = Sample(tuple(row for row in study.rows if not row["excluded"]), study.design, method)
-    raw = [_found(study, kept, outcome) for outcome in _outcomes(study, kept)]
     heard = hearing(kept)
+    raw = [_found(study, kept, outcome, heard) for outcome in _outcomes(study, kept)]
     chose = preferences(study, kept, heard)
     findings, standing = _judged(study, raw, chose)
     return Results(
@@ -135,7 +166,19 @@ def analysed(study: Study, draws: int = 2000) -> Results:
         habits=habits(study, kept),
         progress=progress(study, kept),
         splits=tuple(_splits(study, kept)),
+        deviating=tuple(_deviating(study, kept)),
     )
+
+
+def _deviating(study: Study, kept: Sample) -> Iterator[Finding]:
+    """The primary outcomes as the last deviation would have them, where that is another matter."""
+    rows = tuple(row for row in study.rows if not row.get("excluded_now", row["excluded"]))
+    if [row["number"] for row in rows] == [row["number"] for row in kept.rows]:
+        return
+    changed = replace(kept, rows=rows)
+    heard = hearing(changed)
+    for outcome in study.analysis.primary:
+        yield replace(_found(study, changed, outcome, heard), verdict="measured")
 
 
 def _outcomes(study: Study, kept: Sample) -> list[str]:
@@ -145,6 +188,11 @@ def _outcomes(study: Study, kept: Sample) -> list[str]:
     if len(study.design.audiences) > 1:
         more += ["alpha/prefer"] if any(row["task"] == "prefer" for row in kept.rows) else []
         more += ["alpha/ratings"] if any(row.get("ratings") for row in visits.rows) else []
+    for kind in ("fact", "interpretation"):
+        more += [f"alpha/{kind}/{tag}" for tag in tags(blind(study.annotations, kind))]
+    for task in CHOSEN:
+        if any(row["task"] == task for row in kept.rows):
+            more += [f"arm/{task}/{arm}" for arm in [*study.design.arms][1:]]
     buttons = visits.split("button", "price")
     more += [f"visit/press/{label}@{price:g}" for label, price in buttons] if len(buttons) > 1 else []
     return list(dict.fromkeys([*study.design.outcomes, *study.analysis.primary, *more]))
@@ -154,29 +202,24 @@ def _levels(sample: Sample) -> list[float]:
     return sorted({row["level"] for row in sample.rows if row["task"] == "same" and row["level"] is not None})
 
 
-def is_control(outcome: str) -> bool:
-    """Whether an outcome must be chance, where nothing is leaked."""
-    task, _, what = outcome.partition("/")
-    return task in ("prefer", "same") and (what in PROBES or what == "0")
-
-
-def answering(study: Study, sample: Sample) -> tuple[Sample, bool]:
-    """The trials in which visitors answered; where all choose by their progress, these, and True."""
-    asked = sample.where(lambda row: row["audience"] not in study.measuring)
-    return (asked, False) if asked.rows or not sample.rows else (sample, True)
-
-
-def _found(study: Study, kept: Sample, outcome: str) -> Finding:
+def _found(study: Study, kept: Sample, outcome: str, heard: Sequence[Hearing]) -> Finding:
     """An outcome, not yet corrected and judged."""
     primary = study.analysis.primary
     plain: Role = "control" if is_control(outcome) else "positive" if outcome.startswith("same/") else "exploratory"
     role: Role = "primary" if outcome in primary else plain
+    task, _, what = outcome.partition("/")
     sample, by_progress = kept.where(lambda row: _belongs(row, outcome)), False
-    if outcome.partition("/")[0] in (*CHOSEN, "alpha"):
-        sample, by_progress = answering(study, sample)
-    if not sample.rows:
+    if task in (*CHOSEN, "alpha", "arm"):
+        sample, by_progress = answering(sample, study.measuring)
+    if task in (*CHOSEN, "arm") and not is_control(outcome):
+        sample = telling(sample, heard)
+    kind, _, tag = what.partition("/")
+    coded = blind(study.annotations, kind) if task == "alpha" else []
+    if not (sample.rows or coded):
         return Finding(outcome, role, problem="no trial of it was done and kept", by_progress=by_progress)
-    found, problem = tried(lambda: _estimate(sample, outcome))
+    found, problem = tried(
+        lambda: of_coders(coded, tag, kept.rng(outcome), kept.method) if coded else _estimate(sample, outcome)
+    )
     if found is None:
         return Finding(outcome, role, problem=problem, by_progress=by_progress)
     told = found if isinstance(found, Discrimination) else None
@@ -193,6 +236,8 @@ def _found(study: Study, kept: Sample, outcome: str) -> Finding:
 
 def _belongs(row: Row, outcome: str) -> bool:
     task, _, what = outcome.partition("/")
+    if task == "arm":
+        return bool(row["task"] == what.partition("/")[0] and not is_control(row["outcome"]))
     if outcome == "same/slope":
         return row["task"] == "same" and row["level"] is not None
     if outcome == "alpha/prefer":
@@ -207,61 +252,18 @@ def _belongs(row: Row, outcome: str) -> bool:
 def _estimate(sample: Sample, outcome: str) -> Estimate | Discrimination:
     task, _, what = outcome.partition("/")
     if outcome == "same/slope":
-        return _slope(sample)
+        return sample.slope()
     if task == "same":
         return sample.discrimination()
     if task == "alpha":
-        return _agreement(sample, what)
+        return of_models(sample, "prefer" if what == "prefer" else "ratings")
+    if task == "arm":
+        arm = what.partition("/")[2]
+        return sample.where(lambda row: row["arm"] in (next(iter(sample.design.arms)), arm)).contrast(arm)
     if task == "visit":
         return sample.mean(what.partition("/")[0])
     # A mirror shows fewer curves where those of others are alike: chance is then that of the average mirror.
     return sample.mean("target", chance=float(np.mean(sample.column("chance"))))
-
-
-def _slope(sample: Sample) -> Estimate:
-    """By how much d' rises from distortion 0 to 1: the line of least squares through d' at each level."""
-    levels = np.array(_levels(sample))
-    right, at = sample.column("target"), np.searchsorted(levels, sample.column("level"))
-    first = np.array([not row["order"] ^ row["third"] for row in sample.rows], dtype=bool)
-    said = np.where(first, right, 1 - right)
-    columns = np.zeros((len(right), len(levels), 4))
-    columns[np.arange(len(right)), at] = np.stack([said * first, first, said * ~first, ~first], axis=1)
-    columns[np.isnan(right)] = np.nan
-    cells = celled(columns.reshape(len(right), -1), sample.factors)
-    weights = (levels - levels.mean()) / ((levels - levels.mean()) ** 2).sum()
-
-    def statistic(totals: Floats) -> Floats:
-        share = unbiased(totals.reshape(*totals.shape[:-1], len(levels), 4))
-        known = np.asarray(np.isfinite(share))
-        line = abx_dprime(np.where(known, share, 0.5)) @ weights
-        return np.asarray(np.where(known.all(axis=-1), line, np.nan))
-
-    return estimated(cells, cells.sums, statistic, sample.rng("slope"), sample.method, chance=0.0)
-
-
-def _agreement(sample: Sample, what: str) -> Estimate:
-    """Krippendorff's alpha among models, on intervals.
-
-    What is rated is a comparison, by how often the work as it is was chosen over both orders and sides (so that the
-    same side bias in all is no agreement), or a take, by the mean rating.
-    """
-    given: dict[tuple[str, str], list[float]] = {}
-    for row, model in zip(sample.rows, sample.factors["model"].tolist(), strict=True):
-        if what == "ratings":
-            rated = {str(take): float(rating) for take, rating in row["ratings"].items()}
-        else:
-            names = ("outcome", "work", "other", "wording", "arm", "repeat")
-            rated = {"/".join(str(row[name]) for name in names): float(row["target"])}
-        for unit, value in rated.items():
-            given.setdefault((model, unit), []).append(value)
-    models, units = (sorted({key[i] for key in given}) for i in (0, 1))
-    if len(models) < 2:
-        raise StatisticsError(f"{len(models)} models: agreement is between two or more")
-    table = np.full((len(models), len(units)), np.nan)
-    for (model, unit), values in given.items():
-        # Equal means are one value, whatever the rounding.
-        table[models.index(model), units.index(unit)] = round(float(np.mean(values)), 2)
-    return alpha(table, "interval", sample.rng(what), sample.method)
 
 
 def _judged(study: Study, raw: list[Finding], chose: Sequence[Preference]) -> tuple[tuple[Finding, ...], Standing]:
@@ -278,13 +280,28 @@ def _judged(study: Study, raw: list[Finding], chose: Sequence[Preference]) -> tu
     found = []
     for finding in raw:
         known = replace(finding, adjusted=p.get(finding.outcome))
-        # What nobody can tell apart nobody can like, whatever was chosen.
-        ears = [one.hears for one in chose if one.outcome == finding.outcome]
-        deaf = bool(ears) and all(hears is False for hears in ears)
-        control = is_control(finding.outcome)
-        verdict = _of_control(known, limit) if control else _verdict(known, standing, deaf, limit)
+        verdict = _of_control(known, limit) if is_control(finding.outcome) else _verdict(known, standing, limit)
+        if verdict == "shown" and (reserves := tuple(_reserves(study, known, standing, chose))):
+            known, verdict = replace(known, reserves=reserves), "provisional"
         found.append(replace(known, verdict=verdict))
     return tuple(found), standing
+
+
+def _reserves(study: Study, finding: Finding, standing: Standing, chose: Sequence[Preference]) -> Iterator[Reserve]:
+    """What stands against that an outcome above chance is shown."""
+    if finding.outcome.partition("/")[0] in (*CHOSEN, "same"):
+        if standing != "at chance":
+            yield "controls"
+        # What nobody can tell apart nobody can like, whatever was chosen.
+        both = (finding.outcome, finding.by_progress)
+        ears = [one.hears for one in chose if (one.outcome, one.by_progress) == both]
+        if ears and not any(ears):
+            yield "deaf" if False in ears else "unasked"
+    if finding.estimate is not None and finding.estimate.levels.get("work", FEWEST_WORKS) < FEWEST_WORKS:
+        yield "works"
+    changed = [path for one in study.deviations for path in one.changes.get("changed", {})]
+    if any(not path.startswith(HARMLESS) for path in changed):
+        yield "changed"
 
 
 def _is_tested(finding: Finding) -> bool:
@@ -302,7 +319,7 @@ def _of_control(finding: Finding, limit: float) -> Verdict:
     return "undecided" if estimate.low <= test.centre <= estimate.high else "leaks"
 
 
-def _verdict(finding: Finding, standing: Standing, deaf: bool, limit: float) -> Verdict:
+def _verdict(finding: Finding, standing: Standing, limit: float) -> Verdict:
     estimate = finding.estimate
     if estimate is None:
         return "none"
@@ -310,25 +327,23 @@ def _verdict(finding: Finding, standing: Standing, deaf: bool, limit: float) -> 
         return "measured"
     if finding.adjusted >= limit or estimate.low <= estimate.chance <= estimate.high:
         return "not shown"
-    guarded = finding.outcome.partition("/")[0] in ("prefer", "same", "steer")
-    if guarded and standing == "leaks":
+    if standing == "leaks" and finding.outcome.partition("/")[0] in (*CHOSEN, "same", "arm"):
         return "void"
     if finding.role == "exploratory":
         return "hint"
     if estimate.value < estimate.chance:
         return "opposite"
-    if finding.role == "positive":
-        return "heard"
-    return "provisional" if guarded and (standing != "at chance" or deaf) else "shown"
+    return "heard" if finding.role == "positive" else "shown"
 
 
 def _counts(study: Study, kept: Sample) -> Counts:
-    excluded = [str(row["excluded"]).partition(" (")[0] for row in study.rows if row["status"] != "failed"]
+    rows = [row for row in study.rows if row["task"] != RUN]
+    excluded = [str(row["excluded"]).partition(" (")[0] for row in rows if row["status"] != "failed"]
     return Counts(
-        planned=len(trials(study.design)),
-        over=len(study.rows),
+        planned=sum(trial.task != RUN for trial in trials(study.design)),
+        over=len(rows),
         analysed=len(kept.rows),
-        failed=dict(Counter(str(row["error"]) for row in study.rows if row["status"] == "failed").most_common()),
+        failed=dict(Counter(str(row["error"]) for row in rows if row["status"] == "failed").most_common()),
         excluded=dict(Counter(rule for rule in excluded if rule).most_common()),
     )
 
@@ -338,7 +353,8 @@ def _splits(study: Study, kept: Sample) -> Iterator[tuple[str, str, str, Estimat
     for outcome in study.design.outcomes:
         if outcome.partition("/")[0] not in CHOSEN:
             continue
-        sample, _ = answering(study, kept.where(lambda row, outcome=outcome: row["outcome"] == outcome))  # type: ignore[misc]
+        of_it = kept.where(lambda row, outcome=outcome: row["outcome"] == outcome)  # type: ignore[misc]
+        sample, _ = answering(of_it, study.measuring)
         for factor in ("wording", "arm"):
             parts = sample.split(factor)
             for (level,), part in parts.items() if len(parts) > 1 else ():

@@ -6,7 +6,8 @@ import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -37,16 +38,14 @@ from studio.experiment.presenting import (
     presented,
     told,
 )
-from studio.experiment.steering import run_key
-from studio.experiment.trials import DISTORTED, Trial, drawn
+from studio.experiment.spending import Went, added, taken, taken_by
+from studio.experiment.steering import Steering, run_key
+from studio.experiment.trials import DISTORTED, RUN, Trial, drawn
 from studio.experiment.works import key
 from studio.words.registers import Register
 
 if TYPE_CHECKING:
     from db.archive import Archive
-
-#: How a trial went; ``taken``: another process has it, or had it.
-Went: TypeAlias = Literal["done", "failed", "taken"]
 
 
 @dataclass(frozen=True)
@@ -76,17 +75,28 @@ class Attendance:
         Takes, see `studio.experiment.works.make`.
     again : bool
         Whether trials that failed are tried again.
+    base : Path
+        Folder that what is steered is read against.
     """
 
     def __init__(
-        self, archive: Archive, experiment_id: str, design: Design, works: Mapping[str, str], again: bool = False
+        self,
+        archive: Archive,
+        experiment_id: str,
+        design: Design,
+        works: Mapping[str, str],
+        again: bool = False,
+        base: Path = Path(),
     ) -> None:
         self._archive, self._id, self._design = archive, experiment_id, design
         self._secret = secret_of(archive.studies.experiment(experiment_id))
-        self._takes, self._again = works, again
+        self._takes, self._again = dict(works), again
+        self._steering = Steering(archive, experiment_id, design, base)
         self._gallery = Gallery(archive)
         self._visitors: dict[str, Visitor | DescantError] = {}
         self._reports: dict[tuple[str, ...], Report] = {}
+        #: What the visits of the trial under way took: a mirror has those of others, too.
+        self._paid: list[dict[str, float]] = []
         # What is told is measured once for all audiences that attend the same.
         self._work = lru_cache(maxsize=64)(self._told_work)
 
@@ -96,25 +106,50 @@ class Attendance:
         A visitor that fails is noted with its line; what fails in the archive is raised.
         """
         studies = self._archive.studies
-        if not studies.claim(self._id, trial.number, trial.to_json(), failed=self._again):
+        lacks = None
+        if trial.task in ("steer", RUN):
+            self._takes |= studies.works(self._id)
+            lacks = self._steering.lacks(trial)
+        if lacks == "":
             return "taken", {}
+        if not studies.claim(self._id, trial.number, trial.to_json(), failed=self._again, keep=trial.task == RUN):
+            return "taken", {}
+        if trial.task == RUN:
+            name = trial.audience
+            return self._steering.attempt(
+                trial, lambda: self._visitor(name), lambda transcript: self._check_counted(name, transcript)
+            )
         began = time.perf_counter()
-        problem, attended = "", None
+        self._paid.clear()
+        problem, attended = lacks or "", None
         try:
-            attended = self._attend(trial)
+            attended = None if lacks else self._attend(trial)
+            if attended is not None:
+                self._paid.append(taken_by(attended.transcript))
         except DescantError as error:
             problem = str(error)
         except Exception as error:  # a visitor may be anybody's code: whatever it raises, the next trial is begun
             problem = f"{trial.audience}: {type(error).__name__}: {error}"
-        cost = _costs(attended, time.perf_counter() - began)
+        cost = {"seconds": time.perf_counter() - began, **added(taken((), {}), *self._paid)}
         if attended is not None and attended.transcript.turns:
             self._keep(trial, attended)
+            self._check_counted(trial.audience, attended.transcript)
         if attended is not None and attended.result:
             studies.finish(self._id, trial.number, attended.result, cost)
             return "done", cost
         problem = problem if attended is None else attended.transcript.ended
         studies.fail(self._id, trial.number, plain(problem) or "it failed and did not say why", cost)
         return "failed", cost
+
+    def _check_counted(self, name: str, transcript: Transcript) -> None:
+        """A server that does not count its tokens can never reach their budget: it is asked nothing more."""
+        visitor, budget = self._visitor(name), self._design.budget
+        silent = transcript.report.tokens is None and transcript.ended in (ANSWERED, "left", "moves")
+        if visitor.name.startswith("openai:") and silent and (budget.max_tokens, budget.max_cost) != (None, None):
+            self._visitors[name] = AudienceError(
+                f"{visitor.name}: it does not say how many tokens it takes, so that the study's budget of tokens and "
+                "cost cannot hold: leave them out, and give max_trials or max_hours"
+            )
 
     def _attend(self, trial: Trial) -> Attended:
         if trial.task == "visit":
@@ -142,8 +177,9 @@ class Attendance:
         """What is told of a take under a condition, as much as the study tells of any."""
         artefact = self._gallery.artefact(self._takes[name]).part(0, self._design.moments)
         if condition == "shuffled":
-            artefact = conditions.shuffled(artefact, variant)
-        elif condition == "silent":
+            order = conditions.permutation(self._design.moments, variant).tolist()
+            return Work(conditions.shuffled(artefact, variant), order, artefact)
+        if condition == "silent":
             artefact = conditions.silent(artefact)
         elif condition == DISTORTED:
             artefact = conditions.distorted(artefact, level or 0.0, variant)
@@ -176,11 +212,15 @@ class Attendance:
         return self.comparison(trial).observations(register)
 
     def game(self, trial: Trial) -> tuple[Game, tuple[str, ...]]:
-        """The game of a visit in the trial's register, and the take of each of its rooms."""
+        """The game of a visit in the trial's register, and the take of each of its rooms.
+
+        All rooms are of one length and have as many controls: neither tells which work is in it.
+        """
         task = next(task for task in self._design.tasks if isinstance(task, VisitTask))
         wording, button = WORDINGS[trial.wording], task.buttons[int(trial.condition)]
         rng = np.random.default_rng(drawn(self._secret, "rooms", trial.cell))
         takes = tuple(self._takes[self._design.works[i].name] for i in rng.permutation(len(self._design.works)))
+        rooms = [self._gallery.room(take, trial.seed) for take in takes]
         instruction = f"{wording.instruction} {self._design.arms[trial.arm]}".strip()
         rules = Rules(
             budget=task.budget,
@@ -190,8 +230,10 @@ class Attendance:
             price=button.price,
             register=trial.register,  # type: ignore[arg-type]
             wording=replace(wording, instruction=instruction),
+            moments=self._design.moments,
+            controls=min(room.controls for room in rooms),
         )
-        return Game([self._gallery.room(take, trial.seed) for take in takes], rules), takes
+        return Game(rooms, rules), takes
 
     def _compare(self, trial: Trial) -> Attended:
         comparison, visitor = self.comparison(trial), self._visitor(trial.audience)
@@ -205,7 +247,8 @@ class Attendance:
         """Attend a work; then choose one's own curve of surprise among those of others who attended it."""
         visitor = self._visitor(trial.audience)
         wording = instructed(WORDINGS[trial.wording], self._design.arms[trial.arm])
-        others = [self._report(a.name, trial) for a in self._design.audiences if a.name != trial.audience]
+        names = [a.name for a in self._design.audiences if a.surprised and a.name != trial.audience]
+        others = [self._report(name, trial) for name in names]
         shown: list[Mirror] = []
 
         def observations(register: Register) -> Iterator[Observation]:
@@ -244,6 +287,7 @@ class Attendance:
                     lambda register: told(name, 0, self._as_is(trial.work), register),
                     None,
                 )
+                self._paid.append(taken_by(transcript))
                 self._reports[at] = transcript.report if transcript.ended == ANSWERED else Report()
             except DescantError:
                 self._reports[at] = Report()
@@ -297,15 +341,3 @@ def _answered(transcript: Transcript, wording: Wording, takes: tuple[str, ...], 
         transcript = transcript.model_copy(update={"ended": str(error)})
     rules = replace(Rules(), register=transcript.words, wording=wording)  # type: ignore[arg-type]
     return Attended(Visit(transcript, Deeds(), (None,) * len(takes)), rules, takes, result)
-
-
-def _costs(attended: Attended | None, seconds: float) -> dict[str, float]:
-    """What a trial took: seconds in all; tokens and cost as far as its visitor reports them."""
-    found = attended.transcript if attended else None
-    asked = [one for turn in found.turns for one in turn.decisions] + [*found.answers] if found else []
-    sums = {name: sum(_number(one.facts.get(name)) for one in asked) for name in ("tokens", "cost", "retries")}
-    return {"seconds": seconds, "decisions": float(len(asked)), **sums}
-
-
-def _number(fact: object) -> float:
-    return float(fact) if isinstance(fact, int | float) else 0.0

@@ -42,7 +42,8 @@ def shuffled(artefact: Artefact, seed: int) -> Artefact:
     """Its moments in another order, sound and pictures together.
 
     Where moments meet that did not follow each other, the sound of the earlier one goes on as it did in the work, and
-    fades over `FADE_MS` while the later one comes. What is left at the end, shorter than a moment, stays there.
+    fades over `FADE_MS` while the later one comes. What is left at the end, shorter than a moment, stays there. These
+    seams are there for whoever has ears and eyes; in words moments are told as they are without them.
     """
     order = permutation(moments_of(artefact), seed)
     audio = _reordered(artefact.audio, order, MOMENT_S * artefact.sample_rate)

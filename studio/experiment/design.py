@@ -16,6 +16,7 @@ from pieces.errors import DescantError
 from pieces.piece import Piece, explain, find_piece
 from pieces.source import nearest
 from studio.audience.steerers import steerer_names
+from studio.audience.text import plain
 from studio.audience.visitor import visitor_names
 from studio.audience.wording import WORDINGS
 from studio.words.registers import Register
@@ -33,6 +34,12 @@ Condition: TypeAlias = Literal["as is", "blind", "shuffled", "sham", "silent", "
 CONDITIONS: tuple[Condition, ...] = get_args(Condition)
 #: Conditions in which both works are told alike, so that whoever is above chance knows something it must not.
 PROBES: tuple[Condition, ...] = ("as is", "blind")
+#: Visitors that measure no surprise, so that there is no curve of theirs for a mirror.
+UNSURPRISED = ("human", "openai", "random", "scripted")
+#: Moments of which a curve of surprise is made at least; of the first of them some visitors measure nothing.
+FEWEST_CURVE = 4
+#: The most characters of a text of a study.
+MOST_TEXT = 10_000
 #: Most trials of a study: more is a slip of the pen.
 MOST_TRIALS = 1_000_000
 
@@ -58,6 +65,11 @@ class Audience(Model):
     visitor: str = Field(min_length=1, description="as it is invited: hf:FOLDER")
     registers: tuple[Register, ...] = Field(default=(), description="default: the visitor's own")
     options: dict[str, str | int | float | bool] = Field(default_factory=dict, description="of the visitor")
+
+    @property
+    def surprised(self) -> bool:
+        """Whether it may measure how surprised it is, and so have a curve for a mirror."""
+        return self.visitor.partition(":")[0] not in UNSURPRISED
 
 
 class Work(Model):
@@ -117,7 +129,10 @@ class Same(Model):
 
 
 class MirrorTask(Model):
-    """Which of several curves of surprise is its own, among audiences that attended the same work."""
+    """Which of several curves of surprise is its own, among audiences that attended the same work.
+
+    Audiences that measure no surprise are not asked.
+    """
 
     task: Literal["mirror"]
 
@@ -158,7 +173,7 @@ class SteerTask(Model):
     duration: float | None = Field(default=None, ge=0.5, le=3600)
     steerers: Annotated[tuple[str, ...], Field(min_length=1)] = ("gp", "random", "yoked")
     rounds: int = Field(default=5, ge=2, le=1000)
-    runs: int = Field(default=1, ge=1, le=100, description="each with its own seed")
+    runs: int = Field(default=6, ge=1, le=100, description="each with its own seed; of one nothing is shown")
     audience: str = Field(description="who steers")
 
     @property
@@ -190,6 +205,9 @@ class Exclusions(Model):
         default=None, ge=0, le=1, description="share of the orders of its options in which a decision was another"
     )
     max_latency: float | None = Field(default=None, gt=0, description="seconds of one decision")
+    max_dropped: int | None = Field(
+        default=0, ge=0, description="tokens or characters that did not fit when it was asked of works, by default none"
+    )
 
 
 class Stopping(Model):
@@ -240,6 +258,14 @@ class Design(Model):
         """Ids of all that its tasks give: ``"prefer/shuffled"``, ``"same/0.2"``, ``"mirror"``."""
         return tuple(outcome for task in self.tasks for outcome in task.outcomes)
 
+    def donor(self, task: SteerTask) -> str | None:
+        """Whose ratings ``yoked`` is given: the next audience, best another visitor; None: there is none."""
+        visitors = {audience.name: audience.visitor for audience in self.audiences}
+        names = [*visitors]
+        at = names.index(task.audience)
+        others = [*names[at + 1 :], *names[:at]]
+        return next((name for name in others if visitors[name] != visitors[task.audience]), next(iter(others), None))
+
     def _problems(self) -> Iterator[str]:
         yield from _twice("audience", [a.name for a in self.audiences])
         yield from _twice("work", [w.name for w in self.works])
@@ -270,14 +296,24 @@ class Design(Model):
                 yield f"task {task.task}: there are no works: add [[works]]"
             if isinstance(task, Prefer | Same) and "sham" in task.conditions and len(self.works) < 2:
                 yield f"task {task.task}: 'sham' is another work, and there is 1: add one to [[works]]"
-            if isinstance(task, MirrorTask) and len(self.audiences) < 2:
-                yield "task mirror: there is 1 audience: others must attend the same work: add one to [[audiences]]"
+            if isinstance(task, MirrorTask) and self.moments < FEWEST_CURVE:
+                yield f"task mirror: moments = {self.moments}: a curve needs {FEWEST_CURVE} or more"
+            if isinstance(task, MirrorTask) and (count := sum(a.surprised for a in self.audiences)) < 2:
+                yield (
+                    f"task mirror: {count} of {len(self.audiences)} audiences can measure surprise, and 2 must, "
+                    f"to tell their curves apart: {', '.join(UNSURPRISED)} cannot. Add a listener or hf:MODEL"
+                )
 
     def _steer_problems(self, task: SteerTask) -> Iterator[str]:
         yield from _twice("steerer", task.steerers)
         names = [a.name for a in self.audiences]
         if task.audience not in names:
             yield f"task steer: no audience {task.audience!r}{nearest(task.audience, names)}"
+        elif "yoked" in task.steerers and self.donor(task) is None:
+            yield (
+                "task steer: yoked goes by the ratings of another audience, and there is none: add one to "
+                f"[[audiences]], or give steerers = {[name for name in task.steerers if name != 'yoked']}"
+            )
         known = sorted({*steerer_names(), "yoked"})
         for name in task.steerers:
             if name not in known or name == "human":
@@ -291,13 +327,14 @@ def _twice(what: str, names: Sequence[str]) -> Iterator[str]:
 
 
 def parse(raw: Mapping[str, Any], where: str) -> Design:
-    """Validate a study from plain data.
+    """Validate a study from plain data; its texts are made plain, since they are shown, and told to visitors.
 
     Raises
     ------
     StudyError
         Naming `where`, the field, the value and what is allowed.
     """
+    raw = _shown(raw, where)
     version = raw.get("descant", FORMAT)
     if isinstance(version, int) and version > FORMAT:
         raise StudyError(
@@ -307,6 +344,17 @@ def parse(raw: Mapping[str, Any], where: str) -> Design:
         return Design.model_validate(raw)
     except ValidationError as error:
         raise StudyError(explain(error, where)) from error
+
+
+def _shown(value: Any, where: str) -> Any:
+    """Plain data whose texts can do nothing but be read; see `studio.audience.text.plain`."""
+    if isinstance(value, str):
+        if len(value) > MOST_TEXT:
+            raise StudyError(f"{where}: {plain(value, 40)!r} has {len(value)} characters: allowed are {MOST_TEXT}")
+        return plain(value, MOST_TEXT)
+    if isinstance(value, Mapping):
+        return {_shown(key, where): _shown(one, where) for key, one in value.items()}
+    return [_shown(one, where) for one in value] if isinstance(value, list | tuple) else value
 
 
 def read(path: Path) -> Design:
@@ -323,7 +371,7 @@ def read(path: Path) -> Design:
         reason = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
         raise StudyError(f"{path}: cannot be read: {reason}") from error
     except (ValueError, RecursionError) as error:
-        raise StudyError(f"{path.name}: not TOML: {error}") from error
+        raise StudyError(f"{path.name}: not TOML: {plain(str(error))}") from error
     return parse(raw, path.name)
 
 

@@ -10,6 +10,7 @@ import html
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import starmap
 from typing import TypeAlias
 
 from studio.audience.text import plain
@@ -23,23 +24,36 @@ _MARKS, _OPENING, _LINK = (
     re.compile("://|www\\.|@"),
 )
 _POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
+#: Light or dark as the reader's machine is; a table of many columns is a list of cards where there is no room for it.
 _STYLE = """
 :root { color-scheme: light dark;
   --ink: #1c1f2a; --ground: #fbfbf8; --quiet: #5d6272; --line: #d9dae0; --mark: #9a5b00 }
-@media (prefers-color-scheme: dark) {
+@media screen and (prefers-color-scheme: dark) {
   :root { --ink: #e6e9f0; --ground: #0b0d13; --quiet: #9aa0b0; --line: #2a2f3d; --mark: #ffb340 }
+  img { filter: invert(.95) hue-rotate(180deg) }
 }
 body { color: var(--ink); background: var(--ground); font: 16px/1.55 system-ui, sans-serif; margin: 0 auto;
   max-width: 68rem; padding: 2rem 1.25rem 4rem; overflow-wrap: anywhere }
 h1 { font-size: 1.9rem; line-height: 1.2 } h2 { margin-top: 2.6rem; border-bottom: 1px solid var(--line) }
 h1, h2, h3 { font-weight: 650 }
 p, li { max-width: 48rem } p.strong { border-left: 4px solid var(--mark); padding-left: .8rem; font-weight: 550 }
-figure { margin: 1.2rem 0 } img { max-width: 100%; height: auto; border-radius: 4px }
-figcaption, caption { color: var(--quiet); font-size: .9rem; text-align: left }
+figure { margin: 1.2rem 0; max-width: 56rem } img { max-width: 100%; height: auto; border-radius: 4px }
+figcaption, caption { color: var(--quiet); font-size: .9rem; text-align: left; padding-bottom: .3rem }
 div.table { overflow-x: auto; margin: 1rem 0 } table { border-collapse: collapse; font-size: .88rem; width: 100% }
 th, td { border-bottom: 1px solid var(--line); padding: .4rem .6rem; text-align: left; vertical-align: top;
-  font-variant-numeric: tabular-nums; overflow-wrap: normal; min-width: 4.5rem }
-th { color: var(--quiet); font-weight: 600 }
+  font-variant-numeric: tabular-nums; overflow-wrap: normal; min-width: 3rem }
+th { color: var(--quiet); font-weight: 600; vertical-align: bottom }
+td:first-child { font-weight: 550 }
+@media screen and (max-width: 44rem) {
+  thead { display: none } table, caption, tbody, tr, td { display: block } td { border: 0; padding: .1rem 0 }
+  tr { border-bottom: 1px solid var(--line); padding: .5rem 0 }
+  td:not(:first-child)::before { content: attr(data-label) ": "; color: var(--quiet) }
+}
+@media print {
+  @page { margin: 16mm } body { background: none; font-size: 10pt; max-width: none; padding: 0 }
+  h2, h3, caption { break-after: avoid } figure, tr, li, p { break-inside: avoid } div.table { overflow: visible }
+  th, td { padding: .2rem .35rem; min-width: 0 } table { font-size: 8pt } p, li { max-width: none }
+}
 """
 
 
@@ -137,7 +151,7 @@ def _tagged_block(block: Block) -> str:
             return f"<ul>{''.join(f'<li>{_tagged(item)}</li>' for item in items)}</ul>"
         case Table(head, rows, caption):
             top = "".join(f'<th scope="col">{_tagged(cell)}</th>' for cell in head)
-            lines = [f"<tr>{''.join(f'<td>{_tagged(cell)}</td>' for cell in row)}</tr>" for row in rows]
+            lines = [f"<tr>{''.join(starmap(_tagged_cell, zip(head, row, strict=True)))}</tr>" for row in rows]
             said = f"<caption>{_tagged(caption)}</caption>" if caption else ""
             inner = f"{said}<thead><tr>{top}</tr></thead><tbody>{''.join(lines)}</tbody>"
             return f'<div class="table"><table>{inner}</table></div>'
@@ -146,6 +160,11 @@ def _tagged_block(block: Block) -> str:
             return (
                 f'<figure><img alt="{said}" src="data:image/png;base64,{data}"><figcaption>{said}</figcaption></figure>'
             )
+
+
+def _tagged_cell(name: str, cell: str) -> str:
+    """A cell knows its column, for whoever reads it where there is no head."""
+    return f'<td data-label="{_tagged(name)}">{_tagged(cell)}</td>'
 
 
 def _tagged(text: str) -> str:

@@ -1,4 +1,4 @@
-"""A study as tables for other programs: trials, turns and estimates as JSON lines, CSV and Parquet.
+"""A study as tables for other programs: trials, turns and estimates as JSON lines, CSV and Parquet, with a codebook.
 
 Equal tables in all formats: what is not there is null, in CSV an empty cell; a text is never null. In CSV a text that
 a spreadsheet would take for a formula, or that begins with an apostrophe, has an apostrophe before it.
@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from pieces.errors import DescantError
 from studio.experiment.analysis import Finding, Results, analysed
+from studio.experiment.codebook import BOOK, Kind
 from studio.experiment.sample import Study, gathered
 from studio.experiment.verdicts import sentence
 from studio.files import check_folder
@@ -29,8 +30,6 @@ if TYPE_CHECKING:
     from db.audience import TranscriptRecord, TurnRecord
 
 Format: TypeAlias = Literal["jsonl", "csv", "parquet"]
-#: What is in a column; ``json``: lists and mappings, as JSON in CSV and Parquet.
-Kind: TypeAlias = Literal["text", "integer", "number", "flag", "json"]
 FORMATS: tuple[Format, ...] = ("jsonl", "csv", "parquet")
 #: Rows that are written at a time.
 _STRETCH = 2000
@@ -38,43 +37,14 @@ _STRETCH = 2000
 _FORMULA, _MARK = ("=", "+", "-", "@", "\t", "\r", "'"), "'"
 
 
-def _columns(**kinds: str) -> dict[str, Kind]:
-    """From kinds to the names of their columns, by the name of the column."""
-    return {name: kind for kind, names in kinds.items() for name in names.split()}  # type: ignore[misc]
-
-
-#: A row a trial: its factors, its outcome, the decision with all probabilities in the order shown, who decided
-#: (``model``, ``revision``, ``prompt``: the hash of its prompt), and what it took.
-TRIALS = _columns(
-    text="experiment transcript task outcome condition audience visitor register wording arm work other status error "
-    "excluded chosen ended button model revision prompt verdict",
-    integer="number order third side repeat cell seed variant attempts moves heard",
-    number="level p_target chance flips latency retries tokens cost seconds idle press price reward progress",
-    flag="target first_shown",
-    json="options probabilities facts about ratings",
-)
-#: A row a turn of the transcripts of trials.
-TURNS = _columns(
-    text="experiment transcript command observation",
-    integer="trial number room first count",
-    number="budget reward",
-    json="decisions",
-)
-#: A row an outcome.
-ESTIMATES = _columns(
-    text="experiment outcome role verdict sentence problem",
-    integer="trials cells",
-    number="value low high level chance error df p adjusted dprime dprime_low dprime_high equivalence_low "
-    "equivalence_high margin",
-    flag="by_progress",
-    json="levels notes",
-)
+TRIALS, TURNS, ESTIMATES = ({one.name: one.kind for one in BOOK[name]} for name in ("trials", "turns", "estimates"))
+CODEBOOK: dict[str, Kind] = dict.fromkeys(("table", "column", "kind", "unit", "meaning"), "text")
 
 
 def export(
     archive: Archive, experiment: str, folder: Path, formats: Sequence[Format] = FORMATS, results: Results | None = None
 ) -> list[Path]:
-    """Write ``trials``, ``turns`` and ``estimates`` of a study in some formats; returns the files.
+    """Write ``trials``, ``turns``, ``estimates`` and a ``codebook`` of a study in some formats; returns the files.
 
     Parameters
     ----------
@@ -102,6 +72,7 @@ def export(
         "trials": (TRIALS, lambda: trials),
         "turns": (TURNS, lambda: _turns(archive, found.study)),
         "estimates": (ESTIMATES, lambda: [_estimate(found, one) for one in found.findings]),
+        "codebook": (CODEBOOK, _codebook),
     }
     written = []
     for name, (columns, rows) in tables.items():
@@ -171,6 +142,11 @@ def _estimate(results: Results, finding: Finding) -> dict[str, Any]:
     if test is not None:
         row |= {"equivalence_low": test.estimate.low, "equivalence_high": test.estimate.high, "margin": test.margin}
     return row
+
+
+def _codebook() -> Iterator[dict[str, Any]]:
+    for table, columns in BOOK.items():
+        yield from ({"table": table, "column": one.name, **vars(one)} for one in columns)
 
 
 def write(path: Path, columns: Mapping[str, Kind], rows: Iterable[Mapping[str, Any]]) -> Path:

@@ -6,25 +6,32 @@ import hashlib
 import json
 import secrets
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pieces.errors import DescantError
 from studio import config
+from studio.audience.identity import identity
 from studio.audience.rooms import Rules
+from studio.audience.text import plain
+from studio.audience.visitor import AudienceError
 from studio.audience.wording import PLAIN, WORDINGS
-from studio.experiment.design import Design, SteerTask, StudyError, check, parse, piece_of, read
+from studio.experiment.design import Audience, Design, SteerTask, StudyError, check, parse, piece_of, read
+from studio.experiment.inviting import check_audiences
 from studio.experiment.presenting import untold
-from studio.experiment.trials import trials
+from studio.experiment.trials import Trial, trials
 from studio.words.registers import REGISTERS
 
 if TYPE_CHECKING:
     from db.archive import Archive
     from db.audience import ExperimentRecord
 
-#: Changes that one line names.
-_SHOWN = 3
+#: Changes that one line names, and characters of each value.
+_SHOWN, _MOST = 3, 40
+#: Libraries of which another version may decide otherwise, by visitors that use them.
+LIBRARIES = {"hf": ("tokenizers", "torch", "transformers"), "listener": ("numpy", "torch")}
 #: Under which name a study's secret stands beside its content; it is drawn, and no part of what is compared.
 _SECRET = "secret"
 
@@ -33,8 +40,8 @@ def content(design: Design, base: Path, archive: Archive) -> dict[str, Any]:
     """All that a study is, as plain data.
 
     Its design with hypotheses, primary outcomes, exclusions and stopping rule; the pieces, whole, with hashes of their
-    files and sources; signals of takes; the wordings as they are shipped, the rules of the game, scripts of visitors;
-    the version of Descant.
+    files and sources; signals of takes; who the audiences are, with hashes of weights and scripts; the wordings as they
+    are shipped, the rules of the game; the versions of Descant and of the libraries that decide.
 
     Raises
     ------
@@ -43,6 +50,7 @@ def content(design: Design, base: Path, archive: Archive) -> dict[str, Any]:
     """
     from db.media import file_hash
 
+    check_audiences(design)
     check(design, base, archive)
     names = [w.piece for w in design.works] + [w.other_score for w in design.works]
     names += [task.piece for task in design.tasks if isinstance(task, SteerTask)]
@@ -52,21 +60,15 @@ def content(design: Design, base: Path, archive: Archive) -> dict[str, Any]:
         piece, found = _piece(name, base)
         pieces[name] = piece
         files |= {f"{name}: {at}": file_hash(Path(path)) for at, path in found.items()}
-    for audience in design.audiences:
-        kind, _, path = audience.visitor.partition(":")
-        if kind == "scripted":
-            try:
-                files[audience.visitor] = file_hash(Path(path).expanduser())
-            except OSError as error:
-                raise StudyError(f"audience {audience.name!r}: {audience.visitor}: {error.strerror}") from error
     takes = [archive.take(work.take) for work in design.works if work.take is not None]
     return {
         "descant": config.versions()["descant"],
-        # How many processes run it changes nothing that is seen.
-        "design": design.model_dump(mode="json", exclude={"budget": {"workers"}}),
+        "design": _told(design),
         "pieces": pieces,
         "files": files,
         "takes": {take.id: take.signals_hash for take in takes},
+        "audiences": {audience.name: _identity(audience) for audience in design.audiences},
+        "libraries": {name: version(name) for name in sorted(_libraries(design))},
         "wordings": {name: asdict(WORDINGS[name]) for name in design.wordings},
         "rules": {k: v for k, v in asdict(replace(Rules(), wording=PLAIN)).items() if k not in ("wording", "register")},
         "untold": {register: untold(register) for register in REGISTERS},
@@ -83,6 +85,19 @@ def _piece(name: str, base: Path) -> tuple[dict[str, Any], Mapping[str, str]]:
     except DescantError:
         return piece.model_dump(mode="json"), {}  # only its score is used, with the channels of another
     return planned.piece.model_dump(mode="json"), planned.files
+
+
+def _identity(audience: Audience) -> str:
+    """Who an audience is, whatever its visitor is called."""
+    try:
+        return identity(audience.visitor)
+    except AudienceError as error:
+        raise StudyError(f"audience {audience.name!r}: {error}") from error
+
+
+def _libraries(design: Design) -> set[str]:
+    kinds = {audience.visitor.partition(":")[0] for audience in design.audiences}
+    return {name for kind in kinds for name in LIBRARIES.get(kind, ())}
 
 
 def digest(frozen: Mapping[str, Any]) -> str:
@@ -135,8 +150,8 @@ def standing(archive: Archive, path: Path) -> tuple[ExperimentRecord, Design]:
         If it is not frozen, or has changed: what did.
     """
     design = read(path)
-    record, frozen = _frozen(archive, path, design)
-    now = content(design, path.resolve().parent, archive)
+    record = named_so(archive, path, design)
+    frozen, now = _holds(archive, record), content(design, path.resolve().parent, archive)
     if digest(now) != digest(frozen):
         raise StudyError(
             f"{path.name}: changed since it was frozen on {record.created[:10]}: {_shown(changes(frozen, now))}: "
@@ -156,9 +171,9 @@ def deviate(archive: Archive, path: Path, author: str, reason: str) -> int:
         If it is not frozen, nothing has changed, or a trial that is done is none of the changed study.
     """
     design = read(path)
-    record, frozen = _frozen(archive, path, design)
+    record = named_so(archive, path, design)
     now = content(design, path.resolve().parent, archive)
-    changed = changes(frozen, now)
+    changed = changes(_holds(archive, record), now)
     if not changed:
         raise StudyError(f"{path.name}: nothing has changed: there is no deviation to log")
     planned = trials(design, secret_of(record))
@@ -186,12 +201,63 @@ def design_of(archive: Archive, experiment: str) -> tuple[ExperimentRecord, Desi
     return record, parse(_holds(archive, record)["design"], record.name)
 
 
-def _frozen(archive: Archive, path: Path, design: Design) -> tuple[ExperimentRecord, Mapping[str, Any]]:
-    """The newest study of a design's name, and its content as it holds now."""
+def planned(record: ExperimentRecord, design: Design) -> list[Trial]:
+    """The trials of a design of a study, drawn as it draws them; without a secret where it was frozen without one."""
+    return trials(design, str(record.design.get(_SECRET, "")))
+
+
+def frozen_design(record: ExperimentRecord) -> Design:
+    """A study's design as it was frozen, whatever has been changed since."""
+    return parse(record.design["design"], record.name)
+
+
+def named_so(archive: Archive, path: Path, design: Design) -> ExperimentRecord:
+    """The study of a design's name that is designed so, or else the newest one.
+
+    Raises
+    ------
+    StudyError
+        If none is frozen under that name.
+    """
     found = archive.studies.experiments(design.name)
     if not found:
         raise StudyError(f"{path.name}: {design.name!r} is not frozen: descant experiment freeze {path}")
-    return found[0], _holds(archive, found[0])
+    told = _told(design)
+    return next((one for one in found if _holds(archive, one).get("design") == told), found[0])
+
+
+@dataclass(frozen=True)
+class Namesake:
+    """A study that was frozen under the name of another one, with another content, and what became of its trials."""
+
+    id: str
+    hash: str
+    created: str
+    planned: int
+    done: int
+    failed: int
+
+    def __str__(self) -> str:
+        return f"{self.created[:10]}, {self.hash[:12]}: {self.done} of {self.planned} trials done, {self.failed} failed"
+
+
+def namesakes(archive: Archive, record: ExperimentRecord) -> tuple[Namesake, ...]:
+    """All else that was frozen under a study's name, newest first: nobody is to try until one turns out well."""
+    found = []
+    for one in archive.studies.experiments(record.name):
+        if one.id != record.id:
+            went = [trial.status for trial in archive.studies.trials(one.id)]
+            try:
+                count = len(trials(parse(_holds(archive, one)["design"], one.name)))
+            except StudyError:  # what is no study any more
+                count = len(went)
+            found.append(Namesake(one.id, one.hash, one.created, count, went.count("done"), went.count("failed")))
+    return tuple(found)
+
+
+def _told(design: Design) -> dict[str, Any]:
+    """A design as it is frozen: how many processes run it changes nothing that is seen."""
+    return design.model_dump(mode="json", exclude={"budget": {"workers"}})
 
 
 def _holds(archive: Archive, record: ExperimentRecord) -> Mapping[str, Any]:
@@ -224,5 +290,4 @@ def _shown(changed: Mapping[str, tuple[Any, Any]]) -> str:
 
 
 def _short(value: Any) -> str:
-    text = json.dumps(value, ensure_ascii=False)
-    return text if len(text) <= 40 else text[:37] + "..."
+    return plain(json.dumps(value, ensure_ascii=False), _MOST)

@@ -6,7 +6,6 @@ Every function takes one row a trial; one without an answer holds NaN, and is le
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal, TypeAlias
 
@@ -23,32 +22,8 @@ Rows: TypeAlias = NDArray[np.bool_]
 
 #: The most different values of which agreement is measured.
 MOST_VALUES = 100
-
-
-def forced_choice(
-    target: ArrayLike,
-    factors: Factors,
-    rng: np.random.Generator,
-    method: Method = METHOD,
-    options: int = 2,
-) -> Estimate:
-    """How often the target was chosen; chance is one of so many.
-
-    Two-alternative forced choice, and the mirror with as many options as it shows curves. With whether the option that
-    was shown first was chosen, it is the side bias: 0.5 is none.
-
-    Parameters
-    ----------
-    target : array [trials]
-        1 where the target was chosen, whichever side it was on; 0 where not; or its probability.
-    factors : mapping of str to array [trials]
-        See `studio.experiment.inference.mean`.
-    options : int
-        2 or more, the same in all trials.
-    """
-    if options < 2:
-        raise StatisticsError(f"a choice of {options}: give 2 options or more")
-    return mean(target, factors, rng, method, chance=1 / options)
+#: Trials of a level below which d' is mostly that of the log-linear correction, so that no slope is taken through it.
+FEWEST_TRIALS = 20
 
 
 def swap_flips(
@@ -91,27 +66,6 @@ def swap_flips(
     told = np.ones(len(chosen), dtype=bool)
     told[again] = False
     return mean(stayed[told], rows_of(factors, told), rng, method, chance=0.5)
-
-
-def habits(
-    share: ArrayLike,
-    groups: Mapping[str, ArrayLike],
-    factors: Factors,
-    rng: np.random.Generator,
-    method: Method = METHOD,
-) -> list[tuple[dict[str, Any], Estimate]]:
-    """Share of moves in which visitors were idle, or pressed the button: no measure of liking, and no chance value.
-
-    Parameters
-    ----------
-    share : array [visits]
-        Waits and sleeps, or presses, by moves; 0 to 1.
-    groups : mapping of str to array [visits]
-        Of which each combination is told by itself: ``"condition"``; the button's ``"label"`` and ``"price"``.
-    factors : mapping of str to array [visits]
-    """
-    shares = np.asarray(share, dtype=np.float64)
-    return list(by(len(shares), groups, lambda rows: mean(shares[rows], rows_of(factors, rows), rng, method)))
 
 
 @dataclass(frozen=True)
@@ -251,32 +205,70 @@ def abx(
     return Discrimination(float(value), float(low), float(high), strategy, share)
 
 
-def psychometric(
+def slope(
     right: ArrayLike,
     first: ArrayLike,
-    groups: Mapping[str, ArrayLike],
+    level: ArrayLike,
     factors: Factors,
     rng: np.random.Generator,
     method: Method = METHOD,
-    strategy: Strategy = "differencing",
-) -> list[tuple[dict[str, Any], Discrimination]]:
-    """d' of each level of difference, model and register: what can be told apart at all, by whom, in which words.
+) -> Estimate:
+    """By how much d' of ABX rises from level 0 to 1: the line of least squares through d' at each level.
+
+    Its interval is no narrower than if all trials were independent.
 
     Parameters
     ----------
     right, first : array [trials]
         See `abx`.
-    groups : mapping of str to array [trials]
-        ``"level"`` of difference, ``"model"``, ``"register"``.
+    level : array [trials]
+        Of difference, two or more of them.
     factors : mapping of str to array [trials]
-        What is generalised over within a group: takes or pairs, wordings.
+
+    Raises
+    ------
+    StatisticsError
+        If there is one level only, or one with fewer than `FEWEST_TRIALS` trials, or where X was not both A and B.
     """
     hits, is_first = np.asarray(right, dtype=np.float64), np.asarray(first, dtype=bool)
+    levels, at = np.unique(np.asarray(level, dtype=np.float64), return_inverse=True)
+    if len(levels) < 2:
+        raise StatisticsError(f"{len(levels)} level of difference: a slope needs 2 or more")
+    counts = np.bincount(at[np.isfinite(hits)], minlength=len(levels))
+    if counts.min() < FEWEST_TRIALS:
+        least_at = levels[counts.argmin()]
+        raise StatisticsError(
+            f"{counts.min()} trials at level {least_at:g}: a slope needs {FEWEST_TRIALS} of each level"
+        )
+    said = np.where(is_first, hits, 1 - hits)
+    columns = np.zeros((len(hits), len(levels), 4))
+    columns[np.arange(len(hits)), at] = np.stack([said * is_first, is_first, said * ~is_first, ~is_first], axis=1)
+    columns[np.isnan(hits)] = np.nan
+    cells = celled(columns.reshape(len(hits), -1), factors, method.fixed)
+    weights = (levels - levels.mean()) / ((levels - levels.mean()) ** 2).sum()
 
-    def measured(rows: Rows) -> Discrimination:
-        return abx(hits[rows], is_first[rows], rows_of(factors, rows), rng, method, strategy)
+    def line(totals: Floats) -> Floats:
+        share = unbiased(totals.reshape(*totals.shape[:-1], len(levels), 4))
+        known = np.asarray(np.isfinite(share))
+        return np.asarray(np.where(known.all(axis=-1), abx_dprime(np.where(known, share, 0.5)) @ weights, np.nan))
 
-    return list(by(len(hits), groups, measured))
+    alone = _dprime_alone(cells.sums.sum(axis=0).reshape(len(levels), 4))
+    least = float(np.sqrt(((weights * alone) ** 2).sum()))
+    return estimated(cells, cells.sums, line, rng, method, chance=0.0, least=least)
+
+
+def _dprime_alone(totals: Floats) -> Floats:
+    """Standard error of d' were trials independent: half of how far it is from one error of the share below to above.
+
+    Near chance d' goes as the root of the share, so that the slope there would say infinity.
+    """
+    share, signals, noises = unbiased(totals), totals[..., 1], totals[..., 3]
+    top = unbiased(np.stack([signals, signals, 0 * noises, noises], axis=-1))
+    if not np.isfinite(share).all():
+        return np.zeros(share.shape)  # what is not determined is refused with the estimate
+    error = np.sqrt(share * (1 - share) / (signals + noises))
+    low, high = abx_dprime(np.clip([share - error, share + error], 1 - top, top))
+    return np.asarray((high - low) / 2)
 
 
 def alpha(ratings: ArrayLike, metric: Metric, rng: np.random.Generator, method: Method = METHOD) -> Estimate:
@@ -340,27 +332,6 @@ def _alpha(totals: Floats, positions: Floats, metric: Metric) -> Floats:
     expected = np.einsum("...i,...j,...ij->...", marginal, marginal, np.broadcast_to(apart, together.shape))
     share: Floats = 1 - (marginal.sum(axis=-1) - 1) * observed / expected
     return share
-
-
-def by(
-    count: int, groups: Mapping[str, ArrayLike], measure: Callable[[Rows], Any]
-) -> Iterator[tuple[dict[str, Any], Any]]:
-    """A measure of each combination of levels that occurs, in sorted order.
-
-    Parameters
-    ----------
-    count : int
-        Of trials.
-    groups : mapping of str to array [trials]
-        None: all trials are one.
-    measure : callable
-        Is given which trials are meant.
-    """
-    levels = {name: np.unique(np.asarray(given), return_inverse=True) for name, given in groups.items()}
-    codes = np.stack([np.zeros(count, dtype=int), *(code for _, code in levels.values())], axis=1)
-    for row in np.unique(codes, axis=0):
-        named = {name: known[k].item() for (name, (known, _)), k in zip(levels.items(), row[1:], strict=True)}
-        yield named, measure((codes == row).all(axis=1))
 
 
 def rows_of(factors: Factors, rows: Rows) -> dict[str, NDArray[Any]]:

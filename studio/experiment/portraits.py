@@ -48,8 +48,7 @@ class Preference:
     by_progress : bool
         It chose by its learning progress: this is no liking.
     hears : bool or None
-        Whether it tells such works apart: its d' is above 0, by its interval; False: that is not shown. What cannot be
-        told apart cannot be liked. None: it was not asked.
+        Whether it tells just these works apart, see `hears`; None: it was not asked.
     """
 
     audience: str
@@ -69,7 +68,8 @@ class Habit:
     side : Estimate or None
         How often it chose the option that was shown first; 0.5 is no bias.
     flips : Estimate or None
-        How often it stayed on that side when the sides were swapped: 0 follows what is told, 1 the side.
+        How often it stayed on that side when the sides were swapped: 0 follows what is told, 1 the side. Of whoever
+        gives probabilities it is the likelier option that counts, not the one that was drawn.
     rotations : float or None
         Share of the further orders of the options of one decision in which it would have decided otherwise.
     by_progress : bool
@@ -133,14 +133,31 @@ def hearing(kept: Sample) -> tuple[Hearing, ...]:
     return tuple(found)
 
 
-def hears(heard: Sequence[Hearing], audience: str, register: str, condition: str) -> bool | None:
-    """Whether an audience tells works apart from what they are held against; else from the strongest distortion."""
-    own = [one for one in heard if (one.audience, one.register) == (audience, register) and one.discrimination]
-    just = [one for one in own if one.condition == condition]
-    levels = sorted((one for one in own if one.level is not None), key=lambda one: one.level or 0.0)
-    for one in (*just, *levels[::-1], *own):
-        return one.discrimination is not None and one.discrimination.low > 0
+def hears(heard: Sequence[Hearing], audience: str, register: str, outcome: str) -> bool | None:
+    """Whether an audience tells apart what an outcome is about: its d' is above 0, by its interval.
+
+    False: that is not shown; what cannot be told apart cannot be liked. None: it was not asked of this very condition.
+    That it tells works from noise says nothing of it. The takes of steering are no condition of ABX: of these it is
+    whether two works are told apart (``sham``).
+    """
+    key = (audience, register, asked_by(outcome).partition("/")[2])
+    for one in heard:
+        if (one.audience, one.register, one.condition) == key:
+            return one.discrimination is not None and one.discrimination.low > 0
     return None
+
+
+def asked_by(outcome: str) -> str:
+    """The outcome of ABX that tells whether what a choice is about can be told apart."""
+    task, _, condition = outcome.partition("/")
+    return f"same/{'sham' if task == 'steer' else condition}"
+
+
+def telling(sample: Sample, heard: Sequence[Hearing]) -> Sample:
+    """Of choices those of audiences that tell apart what they chose between; all, where nobody is shown to."""
+    names = ("audience", "register", "outcome")
+    able = {key for key in sample.split(*names) if hears(heard, *key)}
+    return sample.where(lambda row: tuple(row[name] for name in names) in able) if able else sample
 
 
 def preferences(study: Study, kept: Sample, heard: Sequence[Hearing]) -> tuple[Preference, ...]:
@@ -149,7 +166,7 @@ def preferences(study: Study, kept: Sample, heard: Sequence[Hearing]) -> tuple[P
     chosen = kept.where(lambda row: row["task"] in CHOSEN)
     for (audience, register, outcome), sample in chosen.split("audience", "register", "outcome").items():
         estimate, _ = tried(_choosing(sample))
-        ears = hears(heard, audience, register, outcome.partition("/")[2])
+        ears = hears(heard, audience, register, outcome)
         by_progress = audience in study.measuring
         found.append(Preference(audience, register, outcome, estimate, by_progress, ears))
     return tuple(found)
@@ -170,11 +187,19 @@ def _habit(study: Study, audience: str, sample: Sample) -> Habit:
     # Where both works are told alike, as in controls, there is nothing but the side to follow.
     told = sample.where(lambda row: not is_probe(row))
     both = [f"{row['cell']}/{row['order']}/{row['third']}" for row in told.rows]
-    first, sides = told.column("first_shown"), [row["side"] for row in told.rows]
+    first, sides = [_leaning(row) for row in told.rows], [row["side"] for row in told.rows]
     flips, _ = tried(lambda: swap_flips(first, sides, both, told.factors, told.rng("flips"), told.method))
     turned = sample.column("flips")
     rotations = float(np.nanmean(turned)) if np.isfinite(turned).any() else None
     return Habit(audience, side, flips, rotations, audience in study.measuring)
+
+
+def _leaning(row: Row) -> float:
+    """1 where the option that was shown first is the likelier one, or was chosen where both are as likely; else 0."""
+    p = row.get("p_target")
+    if p is None or p == 0.5:
+        return float(row["first_shown"])
+    return float((p > 0.5) == (row["first_shown"] == row["target"]))
 
 
 def progress(study: Study, kept: Sample) -> tuple[Progress, ...]:

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
 
+from studio.audience.gallery import MOST_CURVES
+from studio.experiment.analysis import FEWEST_WORKS, Reserve
 from studio.experiment.crossed import Floats, StatisticsError, averaged, limits, spread
+from studio.experiment.design import Design
 from studio.experiment.inference import METHOD, Method
+from studio.experiment.portraits import asked_by
+from studio.experiment.sample import CHOSEN, Sample, answering, is_control, listeners
+from studio.experiment.trials import trials
 from studio.rendering import Progress, silent
 
 #: Experiments that are simulated at once.
@@ -126,6 +132,66 @@ class Power:
     width: float
 
 
+@dataclass(frozen=True)
+class Planned:
+    """What a design asks of one outcome, counted as the analysis will count it.
+
+    Attributes
+    ----------
+    size : Size
+    claim : Claim
+    level : float
+        Of the interval that must show it.
+    reserves : tuple of Reserve
+        Why it can be no more than provisional, whatever comes out; none for controls.
+    """
+
+    size: Size
+    claim: Claim
+    level: float
+    reserves: tuple[Reserve, ...] = ()
+
+
+def planned(design: Design, outcome: str) -> Planned:
+    """An outcome of a design in numbers.
+
+    Audiences that are one model are one, who chooses by learning progress is left out where the analysis leaves it out,
+    and pairs are works, or runs of steering. A mirror's chance is that of one curve among those of all who are asked.
+    Primary outcomes are to hold at the first step of Holm's method. It is supposed that all tell works apart.
+
+    Raises
+    ------
+    StatisticsError
+        If no trial is of this outcome, or it is of one model, one work and one wording.
+    """
+    rows = tuple({**trial.to_json(), "outcome": trial.outcome} for trial in trials(design))
+    sample = Sample(rows, design, METHOD).where(lambda row: row["outcome"] == outcome)
+    if outcome.partition("/")[0] in CHOSEN:
+        sample, _ = answering(sample, listeners(design))
+    if not sample.rows:
+        raise StatisticsError(f"{outcome}: no trial is of it")
+    models, works, wordings = (len(set(levels)) for levels in sample.factors.values())
+    size = Size(models, works, wordings, max(1, len(sample.rows) // (models * works * wordings)))
+    rules = design.analysis
+    tested = sum(not one.startswith("visit/") for one in rules.primary) if outcome in rules.primary else 1
+    alpha = (1 - rules.level) / tested
+    if is_control(outcome):
+        return Planned(size, Claim("equivalent", margin=rules.margin, alpha=alpha), 1 - alpha)
+    curves = len({row["audience"] for row in sample.rows})
+    chance = 1 / min(curves, MOST_CURVES) if outcome == "mirror" else 0.5
+    return Planned(size, Claim(chance=chance), 1 - alpha, tuple(_reserves(design, outcome, size)))
+
+
+def _reserves(design: Design, outcome: str, size: Size) -> Iterator[Reserve]:
+    task = outcome.partition("/")[0]
+    if task in (*CHOSEN, "same") and not any(map(is_control, design.outcomes)):
+        yield "controls"
+    if task in CHOSEN and asked_by(outcome) not in design.outcomes:
+        yield "unasked"
+    if size.pairs < FEWEST_WORKS:
+        yield "works"
+
+
 def never() -> bool:
     """Simulation that nobody stops."""
     return False
@@ -238,7 +304,7 @@ def smallest(
     rate: float,
     rng: np.random.Generator,
     *,
-    grow: Literal["pairs", "repeats", "models", "wordings"] = "pairs",
+    grow: Sequence[Literal["pairs", "repeats", "models", "wordings"]] = ("pairs",),
     wanted: float = 0.8,
     most: int = 200,
     variation: Variation = VARIATION,
@@ -248,18 +314,16 @@ def smallest(
     progress: Progress = silent,
     stop: Callable[[], bool] = never,
 ) -> Power:
-    """The smallest study that shows what is claimed as often as `wanted`, growing in one number.
+    """The smallest study that shows what is claimed as often as `wanted`, growing in one number, or several together.
 
     Parameters
     ----------
     size : Size
         Where it begins; it does not become smaller.
-    grow : {"pairs", "repeats", "models", "wordings"}
-        What is made more.
-    wanted : float
-        Power, between 0 and 1; it counts as reached where the simulated share is.
-    most : int
-        How far it may grow.
+    grow : sequence of {"pairs", "repeats", "models", "wordings"}
+        What is made more, all to the same number, but for what is more from the beginning.
+    wanted, most : float and int
+        Power, between 0 and 1, reached where the simulated share is; and how far it may grow.
 
     Raises
     ------
@@ -267,28 +331,30 @@ def smallest(
         If `most` does not suffice (the line says what it reaches: other factors limit the power, then), or it is
         stopped.
     """
+    names = " and ".join(grow)
 
     def tried(number: int) -> Power:
         if stop():
-            raise StatisticsError(f"it was stopped at {number} {grow}, before the smallest number was found")
-        one = replace(size, **{grow: number})
+            raise StatisticsError(f"it was stopped at {number} {names}, before the smallest number was found")
+        one = replace(size, **{what: max(number, getattr(size, what)) for what in grow})
         return power(
             one, rate, rng, variation=variation, claim=claim, method=method, experiments=experiments,
-            progress=lambda stage, done, total: progress(f"power at {number} {grow}", done, total), stop=stop,
+            progress=lambda stage, done, total: progress(f"power at {number} {names}", done, total), stop=stop,
         )  # fmt: skip
 
-    below, number = getattr(size, grow) - 1, getattr(size, grow)
+    number = min(getattr(size, what) for what in grow)
+    below = number - 1
     while (found := tried(number)).value < wanted:
         if number >= most:
             raise StatisticsError(
-                f"{most} {grow} reach a power of {found.value:.2f} ({found.low:.2f} to {found.high:.2f}), not "
-                f"{wanted:g}: make something else more, or allow more than {most}"
+                f"{most} {names} reach a power of {found.value:.2f} ({found.low:.2f} to {found.high:.2f}), not "
+                f"{wanted:g}: make something else more, too (models and pairs together), or allow more than {most}"
             )
         below, number = number, min(2 * number, most)
-    while found.size != replace(size, **{grow: below + 1}):
-        half = (below + getattr(found.size, grow)) // 2
+    while number > below + 1:
+        half = (below + number) // 2
         if (one := tried(half)).value >= wanted:
-            found = one
+            found, number = one, half
         else:
             below = half
     return found

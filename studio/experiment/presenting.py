@@ -6,7 +6,7 @@ Whatever the condition, a visitor is told the same number of lines of the same l
 from __future__ import annotations
 
 import string
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cache, cached_property
 from typing import Any
@@ -34,13 +34,18 @@ ANSWERED = "answered"
 class Work:
     """What is told of one work.
 
-    Attributes
+    Parameters
     ----------
     artefact : Artefact
+        What whoever has ears and eyes gets of it.
+    order : sequence of int, optional
+        Its moments are told in another order, as they are measured where they stand: seams are heard, and not told.
+    whole : Artefact, optional
+        What is told in that order; it is given with it.
     """
 
-    def __init__(self, artefact: Artefact) -> None:
-        self.artefact = artefact
+    def __init__(self, artefact: Artefact, order: Sequence[int] | None = None, whole: Artefact | None = None) -> None:
+        self.artefact, self._order, self._whole = artefact, order, whole or artefact
         self._lines: dict[Register, tuple[str, ...]] = {}
 
     def __len__(self) -> int:
@@ -49,7 +54,7 @@ class Work:
     def lines(self, register: Register) -> tuple[str, ...]:
         """A line a moment."""
         if register not in self._lines:
-            self._lines[register] = spoken(self.artefact, register)
+            self._lines[register] = spoken(self._whole, register, self._order)
         return self._lines[register]
 
 
@@ -233,7 +238,8 @@ def _turn(number: int, seen: Observation) -> Turn:
 def outcome(asked: Asked, target: str) -> dict[str, Any]:
     """An answer as data: what was chosen, whether it was the target, how likely that was, and how often it flipped.
 
-    ``flips`` is the share of the further orders of its options in which a visitor would have decided otherwise.
+    ``flips`` is the share of the further orders of its options in which a visitor would have decided otherwise;
+    ``dropped`` how much of what it was told did not fit into its prompt, in tokens or characters, where it says so.
 
     Raises
     ------
@@ -252,4 +258,5 @@ def outcome(asked: Asked, target: str) -> dict[str, Any]:
         "chance": 1 / len(asked.options),
         "flips": float(flips) / (float(rotations) - 1) if several else None,  # type: ignore[arg-type]
         "latency": asked.facts.get("latency_s"),
+        "dropped": asked.facts.get("dropped"),
     }

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pieces.errors import DescantError
-from studio.experiment.analysis import Finding, Results, analysed
+from studio.experiment.analysis import Finding, Results, Role, analysed
+from studio.experiment.design import Stopping
 from studio.experiment.document import Block, Figure, Heading, Items, Table, Text, markdown, page
 from studio.experiment.plots import draw
 from studio.experiment.portraits import costs
-from studio.experiment.sample import gathered
+from studio.experiment.sample import Row, gathered
 from studio.experiment.verdicts import (
     STANDINGS,
     chance,
@@ -27,6 +28,7 @@ from studio.experiment.verdicts import (
     worth,
 )
 from studio.files import check_folder
+from studio.words.artefact import MOMENT_S
 
 if TYPE_CHECKING:
     from db.archive import Archive
@@ -36,8 +38,29 @@ if TYPE_CHECKING:
 MOST_ERRORS, MOST_NOTES = 10, 200
 EMPTY = "There is none."
 #: Tables of a design that a deviation may have changed, and what becomes of that.
-CHANGED = {"analysis": "it was analysed as it was frozen", "exclusions": "trials were excluded by the changed rules"}
-ADJUSTED = "Adjusted by Benjamini's and Hochberg's method among all outcomes that are not primary."
+CHANGED = {"analysis": "it was analysed as it was frozen", "exclusions": "trials were excluded as it was frozen"}
+#: What the lines of the one table are, in their order: first what must hold, or the rest says nothing.
+ROLES: Mapping[Role, str] = {
+    "control": "control",
+    "positive": "positive control",
+    "primary": "primary",
+    "exploratory": "exploratory",
+}
+#: How it was computed.
+METHODS = (
+    "Trials of one model, work and wording are averaged first. Standard errors are those of a multiway bootstrap over "
+    "models, works and wordings as crossed random factors (Owen 2007, the pigeonhole bootstrap), each component of "
+    "variance counted once; intervals are Student's t by Satterthwaite's degrees of freedom, and no narrower than "
+    "Clopper and Pearson's exact ones for as many independent trials; these may be wider than of shares that vary.",
+    "Preferences are estimated of those audiences that tell just these works apart by ABX (of steering: two works, "
+    "sham), where there are any; without, and of one work or one run, nothing is more than provisional.",
+    "Controls are tested for equivalence to chance by two one-sided tests within the margin that was frozen; all else "
+    "against chance, both sides.",
+    "Primary outcomes are adjusted by Holm's method, all others by Benjamini's and Hochberg's; agreement "
+    "(Krippendorff's alpha) is measured and not tested.",
+    "d' of ABX is that of the differencing model (Macmillan and Creelman 2005, chapter 9), free of a bias to one "
+    "answer; of whoever is always right it is as large as so many trials can show (log-linear rule, Hautus 1995).",
+)
 
 
 def report(archive: Archive, experiment: str, folder: Path) -> list[Path]:
@@ -91,16 +114,18 @@ def _write(path: Path, text: str) -> None:
 def composed(results: Results, figures: Sequence[Figure] = ()) -> Iterator[Block]:
     """The report as blocks: what was asked and frozen, one table, controls, figures, the rest, and its limits."""
     yield from _opening(results)
+    yield from _table(results)
     yield from _frozen(results)
+    yield from _design(results)
     yield from _controls(results)
     yield Heading("Primary outcomes")
-    yield _table(results, results.of("primary"), "Adjusted by Holm's method for the number of primary outcomes.")
+    yield _said(results, results.of("primary"))
     yield Heading("Figures")
     yield from figures
     yield from _audiences(results)
     yield Heading("Exploratory outcomes")
     yield Text("Not decided on before the data were there to be seen: at best hints for the next study.")
-    yield _table(results, results.of("exploratory"), ADJUSTED)
+    yield _said(results, results.of("exploratory"))
     yield from _splits(results)
     yield from _progress(results)
     yield from _trials(results)
@@ -111,7 +136,15 @@ def composed(results: Results, figures: Sequence[Figure] = ()) -> Iterator[Block
 def _opening(results: Results) -> Iterator[Block]:
     study = results.study
     yield Heading(study.record.name, 1)
-    yield Text(study.design.question or "No question was written down.")
+    counts, design = results.counts, study.frozen
+    yield Text(design.question or "No question was written down.")
+    levels = {"audience": design.audiences, "work": design.works, "wording": design.wordings}
+    crossed = " × ".join(f"{len(some)} {name}{'s' * (len(some) != 1)}" for name, some in levels.items() if some)
+    yield Text(
+        f"{crossed}. {counts.analysed} of {counts.planned} trials were analysed; {sum(counts.failed.values())} failed, "
+        f"{sum(counts.excluded.values())} were excluded by rule, {counts.planned - counts.over} were not run. "
+        f"Deviations from what was frozen: {len(study.deviations)}."
+    )
     for finding in results.of("primary"):
         yield Text(sentence(finding, results), strong=True)
     yield Text(STANDINGS[results.standing])
@@ -120,10 +153,10 @@ def _opening(results: Results) -> Iterator[Block]:
 
 
 def _frozen(results: Results) -> Iterator[Block]:
-    study, rules = results.study, results.study.design
+    study, rules = results.study, results.study.frozen
     yield Heading("What was frozen, and when")
     exclusions = [f"{name} = {value:g}" for name, value in rules.exclusions if value is not None]
-    stopping = [f"{name} = {value:g}" for name, value in rules.stopping if value is not None]
+    libraries: Mapping[str, str] = study.record.design.get("libraries") or {}
     yield Items(
         [
             f"Frozen on {study.record.created[:19]} UTC, SHA-256 {study.record.hash}, experiment {study.record.id}.",
@@ -131,62 +164,141 @@ def _frozen(results: Results) -> Iterator[Block]:
             f"Primary: {', '.join(study.analysis.primary)}. Intervals of level {study.analysis.level:g}; controls are "
             f"to be within {study.analysis.margin:g} of chance.",
             f"Excluded by: {', '.join(exclusions) or 'no rule'}; failed trials always are.",
-            f"Ended by: {', '.join(stopping) or 'the design alone'}.",
+            f"Ended by: {_stopping(rules.stopping)}.",
+            f"Versions: {_set({'descant': study.record.design.get('descant', '-'), **libraries})}.",
+            *(f"Frozen under the same name, with another content: {one}." for one in study.namesakes),
         ]
     )
     yield Heading("Deviations", 3)
-    yield (
-        Items(
-            [
-                f"{d.number}. {d.created[:19]} UTC, {d.author}: {d.text} "
-                f"(changed: {', '.join(d.changes.get('changed', {})) or 'nothing of the design'})"
-                for d in study.deviations
-            ]
-        )
-        if study.deviations
-        else Text(EMPTY)
+    if not study.deviations:
+        yield Text(EMPTY)
+        return
+    yield Items(
+        [
+            f"{d.number}. {d.created[:19]} UTC, {d.author}: {d.text} "
+            f"(changed: {', '.join(d.changes.get('changed', {})) or 'nothing of the design'})"
+            for d in study.deviations
+        ]
     )
+    if results.deviating:
+        rows = [
+            (one.outcome, worth(one), "0" if one.estimate is None else str(one.estimate.trials), probability(one.p))
+            for one in results.deviating
+        ]
+        head = ("outcome", "estimate [interval]", "trials", "p, not adjusted")
+        yield Table(head, rows, "By the rules as they were changed: not what was frozen, so nothing is claimed by it.")
 
 
-def _table(results: Results, findings: Sequence[Finding], caption: str) -> Block:
-    """The table by which a study is defended."""
-    if not findings:
-        return Text(EMPTY)
-    head = ("outcome", "estimate [interval]", "chance", "levels", "trials", "adjusted p", "what it says",
-            "what it does not say")  # fmt: skip
+def _stopping(rules: Stopping) -> str:
+    """When no further trial was to be begun, besides the end of the design and of the budget."""
+    said = [] if rules.trials is None else [f"{rules.trials} trials done"]
+    said += [] if rules.failures == 1 else [f"more than {rules.failures:.0%} of the last 20 trials failed"]
+    return ", or ".join(said) or "the design alone"
+
+
+def _table(results: Results) -> Iterator[Block]:
+    """The table by which a study is defended: what must hold first, then what was asked, then all else."""
+    level = f"{results.study.analysis.level:.0%}"
+    yield Heading("The study in one table")
+    head = (
+        "outcome",
+        "role",
+        f"estimate [{level} interval]",
+        "chance",
+        "levels",
+        "trials",
+        "p",
+        "adjusted p",
+        "verdict",
+    )
     rows = [
         (
             finding.outcome,
+            what,
             worth(finding),
-            chance(finding),
+            chance(finding) + ("" if finding.equivalence is None else f" ± {number(finding.equivalence.margin)}"),
             sizes(finding.estimate),
             "0" if finding.estimate is None else str(finding.estimate.trials),
+            probability(finding.p),
             probability(finding.adjusted),
-            sentence(finding, results),
-            silence(finding),
+            finding.verdict if finding.verdict != "none" else "no data",
         )
-        for finding in findings
+        for role, what in ROLES.items()
+        for finding in results.of(role)
+        if role != "control" or finding.role == role  # one that is primary too stands among the primary ones
     ]
-    return Table(head, rows, f"{caption} Intervals of level {results.study.analysis.level:g}.")
+    yield Table(
+        head,
+        rows,
+        "Shares from 0 to 1, d' in standard deviations. p against chance, both sides; of controls, of equivalence to "
+        "chance within the margin after ±. Adjusted by Holm's method among primary outcomes, by Benjamini's and "
+        "Hochberg's among all others. Trials: those that were analysed.",
+    )
+
+
+def _said(results: Results, findings: Sequence[Finding]) -> Block:
+    """What findings say, and what they do not."""
+    if not findings:
+        return Text(EMPTY)
+    rows = [(finding.outcome, sentence(finding, results), silence(finding)) for finding in findings]
+    return Table(("outcome", "what it says", "what it does not say"), rows)
+
+
+def _design(results: Results) -> Iterator[Block]:
+    """Who attended what, as far as the file of the study says it."""
+    design = results.study.design
+    yield Heading("Who attended what")
+    models: Mapping[str, str] = results.study.record.design.get("audiences") or {}
+    own = [
+        (one.name, one.visitor, models.get(one.name) or "-", ", ".join(one.registers) or "its own", _set(one.options))
+        for one in design.audiences
+    ]
+    yield Table(("audience", "invited as", "what it was when frozen", "registers", "options"), own)
+    made = [
+        (
+            one.name,
+            one.piece or f"take {one.take}",
+            "-" if one.piece is None else str(one.seed),
+            _set(one.set),
+            "whole" if one.duration is None else f"{one.duration:g} s",
+        )
+        for one in design.works
+    ]
+    if made:
+        told = f"Of each, {design.moments} moments of {MOMENT_S:g} s are told at most."
+        yield Table(("work", "piece", "seed", "controls", "length"), made, told)
+    arms = [f"Instruction {name}: {text or 'nothing is added'}" for name, text in design.arms.items()]
+    yield Items(
+        [
+            f"Tasks: {', '.join(dict.fromkeys(outcome for task in design.tasks for outcome in task.outcomes))}.",
+            f"Wordings: {', '.join(design.wordings)}. Repeats: {design.repeats}. Order, sides and the third work are "
+            "crossed with all else.",
+            *(arms if len(arms) > 1 else []),
+        ]
+    )
+
+
+def _set(values: Mapping[str, object]) -> str:
+    return ", ".join(f"{name} = {value}" for name, value in values.items()) or "-"
 
 
 def _controls(results: Results) -> Iterator[Block]:
     yield Heading("Controls")
     yield Text(STANDINGS[results.standing], strong=True)
-    named = ("control", "estimate [interval]", "equivalence interval", "margin", "p of equivalence", "what it says")
     rows = []
     for finding in results.of("control"):
         test = finding.equivalence
         cells = (interval(test.estimate), f"± {number(test.margin)}") if test else ("-", "-")
-        said = sentence(finding, results)
-        rows.append((finding.outcome, interval(finding.estimate), *cells, probability(finding.p), said))
+        rows.append((finding.outcome, *cells, sentence(finding, results), silence(finding)))
     if rows:
         yield Table(
-            named, rows, "Shares; chance is 0.500. Two one-sided tests: the narrower interval within the margin."
+            ("control", "equivalence interval", "margin", "what it says", "what it does not say"),
+            rows,
+            "Shares; chance is 0.500. Two one-sided tests: the interval, narrower than that above, within the margin.",
         )
     yield Heading("Can they tell works apart at all (ABX)?", 3)
     if positive := results.of("positive"):
-        yield _table(results, positive, ADJUSTED)
+        yield _said(results, positive)
     heard = [
         (
             one.audience,
@@ -204,7 +316,8 @@ def _controls(results: Results) -> Iterator[Block]:
         Table(
             head,
             heard,
-            "Who cannot tell two works apart cannot like one. Intervals are of these works and wordings alone.",
+            "Who cannot tell two works apart cannot like one. Intervals are of these works and wordings alone, and not "
+            "corrected for their number.",
         )
         if heard
         else Text(unasked)
@@ -291,9 +404,30 @@ def _trials(results: Results) -> Iterator[Block]:
         for one in costs(results.study)
     ]
     yield Table(("audience", "trials", "tokens", "cost", "seconds"), spent, "With failed trials; cost as reported.")
+    yield from _by_outcome(results)
+
+
+def _by_outcome(results: Results) -> Iterator[Block]:
+    """Whether trials fail, or are longer, under one condition more than under others."""
+    found: dict[str, list[Row]] = {}
+    for row in results.study.rows:
+        found.setdefault(row["outcome"], []).append(row)
+    rows = []
+    for outcome, own in found.items():
+        failed = sum(row["status"] == "failed" for row in own)
+        out = sum(bool(row["excluded"]) for row in own) - failed
+        told = [row["tokens"] for row in own if row["tokens"]]
+        mean = f"{sum(told) / len(told):.0f}" if told else "-"
+        rows.append((outcome, str(len(own)), str(failed), f"{failed / len(own):.1%}", str(out), mean))
+    if rows:
+        head = ("trials of", "over", "failed", "share failed", "excluded", "tokens a trial")
+        said = "If trials fail, or are longer, under one condition, what is found of it may be found of that."
+        yield Table(head, rows, f"{said} Tokens of those visitors that count them.")
 
 
 def _limits(results: Results) -> Iterator[Block]:
+    yield Heading("Methods")
+    yield Items(METHODS)
     yield Heading("Limits")
     yield Text(
         "Intervals are over models, works and wordings as crossed random factors: seeds and repeats of one model are "

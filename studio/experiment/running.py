@@ -9,8 +9,8 @@ import multiprocessing
 import os
 import signal
 import threading
-from collections import deque
-from collections.abc import Iterator, Mapping
+from collections import Counter, deque
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
@@ -19,10 +19,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pieces.errors import DescantError
-from studio.experiment.design import Budget, Design, Stopping, StudyError, parse
+from studio.experiment.design import Design, StudyError, parse
 from studio.experiment.freezing import secret_of, standing
-from studio.experiment.steering import steered
-from studio.experiment.trials import Trial, trials
+from studio.experiment.spending import Spent, since, so_far
+from studio.experiment.trials import RUN, Trial, trials
 from studio.experiment.works import make
 from studio.rendering import Progress, silent
 
@@ -30,8 +30,8 @@ if TYPE_CHECKING:
     from db.archive import Archive
     from db.audience import TrialRecord
 
-#: Of so many last trials the share that failed is taken.
-LATEST = 20
+#: Why trials are left that no rule has ended.
+ELSEWHERE = "what is left is, or waits for, what another process runs: run it again when that is over"
 #: Seconds that a process has to end by itself, before it is killed.
 _GRACE = 5.0
 
@@ -47,6 +47,8 @@ class Ran:
         Trials.
     stopped : str
         Why no further trial was begun, where some are left: the rule, and the number that met it.
+    failures : mapping of str to str
+        By audience: how many of its trials failed, and of what the last one did.
     """
 
     experiment_id: str
@@ -54,40 +56,7 @@ class Ran:
     failed: int
     left: int
     stopped: str = ""
-
-
-@dataclass
-class Spent:
-    """What a study has taken so far, over all its runs."""
-
-    begun: int = 0
-    done: int = 0
-    sums: dict[str, float] = field(default_factory=dict)
-    latest: deque[bool] = field(default_factory=lambda: deque(maxlen=LATEST))
-
-    def add(self, failed: bool, cost: Mapping[str, Any] | None) -> None:
-        """A trial is over."""
-        self.done += not failed
-        self.latest.append(failed)
-        for name in ("tokens", "cost", "seconds"):
-            self.sums[name] = self.sums.get(name, 0.0) + float((cost or {}).get(name, 0.0))
-
-    def reached(self, budget: Budget, stopping: Stopping) -> str:
-        """The rule by which no further trial is begun; empty while there is none."""
-        used = {name: self.sums.get(name, 0.0) for name in ("tokens", "cost", "seconds")}
-        for name, most, value in (
-            ("budget.max_trials", budget.max_trials, float(self.begun)),
-            ("budget.max_tokens", budget.max_tokens, used["tokens"]),
-            ("budget.max_cost", budget.max_cost, used["cost"]),
-            ("budget.max_hours", budget.max_hours, used["seconds"] / 3600),
-            ("stopping.trials", stopping.trials, float(self.done)),
-        ):
-            if most is not None and value >= most:
-                return f"{name} = {most:g} is reached ({value:g})"
-        failed = sum(self.latest)
-        if len(self.latest) == LATEST and failed / LATEST > stopping.failures:
-            return f"stopping.failures = {stopping.failures:g}: of the last {LATEST} trials {failed} failed"
-        return ""
+    failures: Mapping[str, str] = field(default_factory=dict)
 
 
 def run(place: str, path: Path, workers: int | None = None, progress: Progress = silent, again: bool = False) -> Ran:
@@ -117,15 +86,13 @@ def run(place: str, path: Path, workers: int | None = None, progress: Progress =
         record, design = standing(archive, path)
         planned = trials(design, secret_of(record))
         base = path.resolve().parent
-        works = {
-            **make(archive, record.id, design, base, progress),
-            **steered(archive, record.id, design, base, progress),
-        }
+        works = make(archive, record.id, design, base, progress)
         begun = {trial.number: trial for trial in archive.studies.trials(record.id)}
         over = {n for n, t in begun.items() if t.status != "running" and not (again and t.status == "failed")}
         todo = deque(trial for trial in planned if trial.number not in over)
-        spent = _spent(begun, over)
-        hands = _Hands(place, record.id, design, works, again)
+        spent = so_far(begun.values())
+        spent.begun = len(over)
+        hands = _Hands(place, record.id, design, works, again, base)
         try:
             count = min(workers or design.budget.workers, max(1, len(todo)))
             stopped = _dispatched(archive, record.id, design, todo, spent, hands, count, progress)
@@ -134,23 +101,25 @@ def run(place: str, path: Path, workers: int | None = None, progress: Progress =
         found = archive.studies.trials(record.id)
         done, failed = (sum(t.status == status for t in found) for status in ("done", "failed"))
         left = len(planned) - sum(t.status != "running" for t in found)
-        return Ran(record.id, done, failed, left, stopped if left else "")
+        return Ran(record.id, done, failed, left, (stopped or ELSEWHERE) if left else "", _failures(found))
 
 
-def _spent(begun: Mapping[int, TrialRecord], over: set[int]) -> Spent:
-    """What earlier runs took; what did not come to an end counts as begun when it is begun again."""
-    spent = Spent(begun=len(over))
-    for number, trial in begun.items():
-        spent.add(number not in over or trial.status == "failed", trial.cost)
-    spent.latest.clear()
-    return spent
+def _failures(found: Sequence[TrialRecord]) -> dict[str, str]:
+    """A line for each audience of which a trial failed."""
+    over = Counter(str(t.factors["audience"]) for t in found if t.status != "running")
+    failed = sorted((t for t in found if t.status == "failed"), key=lambda t: str(t.ended))
+    count = Counter(str(t.factors["audience"]) for t in failed)
+    last = {str(t.factors["audience"]): t.error for t in failed}
+    return {name: f"{count[name]} of {over[name]} failed, the last: {line}" for name, line in last.items()}
 
 
 class _Hands:
     """Processes that run trials, each told which one is next."""
 
-    def __init__(self, place: str, experiment_id: str, design: Design, works: Mapping[str, str], again: bool) -> None:
-        self._what = (place, experiment_id, design.model_dump(mode="json"), dict(works), again)
+    def __init__(
+        self, place: str, experiment_id: str, design: Design, works: Mapping[str, str], again: bool, base: Path
+    ) -> None:
+        self._what = (place, experiment_id, design.model_dump(mode="json"), dict(works), again, base)
         self.processes: dict[Connection, BaseProcess] = {}
 
     def begin(self) -> Connection:
@@ -198,18 +167,23 @@ def _dispatched(
 ) -> str:
     """Hand out trials until none is left or a rule ends it; returns the rule.
 
-    A trial whose process dies is handed out once more, and then it has failed.
+    A trial is handed out when those of earlier stages are over. One whose process dies is handed out once more, and
+    then it has failed.
     """
     busy: dict[Connection, Trial] = {}
     deaths: dict[int, int] = {}
+    #: What runs had taken when they were handed out.
+    known: dict[int, dict[str, float]] = {}
     over, count = spent.begun, spent.begun + len(todo)
     progress("trials", over, count)
     while todo or busy:
         rule = spent.reached(design.budget, design.stopping)
-        while todo and not rule and len(busy) < workers:
+        while todo and not rule and len(busy) < workers and all(t.stage >= todo[0].stage for t in busy.values()):
             free = [pipe for pipe in hands.processes if pipe not in busy]
             pipe = free[0] if free else hands.begin()
             busy[pipe] = todo.popleft()
+            if busy[pipe].task == RUN:
+                known[busy[pipe].number] = _noted(archive, experiment_id, busy[pipe])
             spent.begun += 1
             with suppress(OSError):  # it died: noticed below
                 pipe.send(busy[pipe])
@@ -225,6 +199,9 @@ def _dispatched(
                 code = hands.lost(ready)
                 deaths[trial.number] = deaths.get(trial.number, 0) + 1
                 spent.begun -= 1
+                if trial.task == RUN:  # what its rounds took was noted, and is not told again
+                    noted = _noted(archive, experiment_id, trial)
+                    spent.add("left", since(known[trial.number], noted))
                 if deaths[trial.number] == 1:
                     todo.appendleft(trial)
                     continue
@@ -234,19 +211,31 @@ def _dispatched(
             if isinstance(cost, str):
                 raise StudyError(cost)
             if went != "taken":
-                spent.add(went == "failed", cost)
+                spent.add(went, cost)
             over += 1
             progress("trials", over, count)
     return ""
 
 
+def _noted(archive: Archive, experiment_id: str, run: Trial) -> dict[str, float]:
+    """What a run of steering has taken, as far as it is in the archive."""
+    found = (one for one in archive.studies.trials(experiment_id) if one.number == run.number)
+    return dict(next((one.cost or {} for one in found), {}))
+
+
 def _give_up(archive: Archive, experiment_id: str, trial: Trial, line: str) -> None:
-    if archive.studies.claim(experiment_id, trial.number, trial.to_json()):
+    if archive.studies.claim(experiment_id, trial.number, trial.to_json(), keep=trial.task == RUN):
         archive.studies.fail(experiment_id, trial.number, line)
 
 
 def _serve(
-    place: str, experiment_id: str, design: Mapping[str, Any], works: Mapping[str, str], again: bool, pipe: Connection
+    place: str,
+    experiment_id: str,
+    design: Mapping[str, Any],
+    works: Mapping[str, str],
+    again: bool,
+    base: Path,
+    pipe: Connection,
 ) -> None:
     """The process: trials come in through the pipe, how they went goes out. It ends with its parent."""
     from db.archive import Archive
@@ -257,7 +246,7 @@ def _serve(
     threading.Thread(target=_follow, args=(parent,), daemon=True).start()
     try:
         with Archive.open(place, create=False) as archive:
-            attendance = Attendance(archive, experiment_id, parse(design, experiment_id), works, again)
+            attendance = Attendance(archive, experiment_id, parse(design, experiment_id), works, again, base)
             while True:
                 trial = pipe.recv()
                 try:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 
 from studio.experiment.crossed import Floats, StatisticsError
 from studio.experiment.design import PROBES, Analysis, Design
-from studio.experiment.freezing import design_of
-from studio.experiment.inference import Estimate, Method, mean
-from studio.experiment.measures import Discrimination, abx
+from studio.experiment.freezing import Namesake, design_of, frozen_design, namesakes
+from studio.experiment.inference import Estimate, Method, difference, mean
+from studio.experiment.measures import Discrimination, abx, slope
 from studio.experiment.outcomes import outcomes
 
 if TYPE_CHECKING:
@@ -45,6 +45,8 @@ class Study:
     reports : mapping of int to mapping
         By trial: what visitors reported that measure their learning progress.
     deviations, annotations : tuple
+    namesakes : tuple of Namesake
+        All else that was frozen under its name.
     """
 
     record: ExperimentRecord
@@ -53,18 +55,22 @@ class Study:
     reports: Mapping[int, Mapping[str, Any]] = field(default_factory=dict)
     deviations: tuple[DeviationRecord, ...] = ()
     annotations: tuple[AnnotationRecord, ...] = ()
+    namesakes: tuple[Namesake, ...] = ()
 
     @cached_property
+    def frozen(self) -> Design:
+        """The design as it was frozen, by which the study is analysed: what came after the data changes nothing."""
+        return frozen_design(self.record)
+
+    @property
     def analysis(self) -> Analysis:
-        """What was to be asked of the answers when it was frozen: what came after the data promotes no outcome."""
-        frozen = self.record.design.get("design")
-        return Analysis.model_validate(frozen["analysis"]) if frozen else self.design.analysis
+        """What was to be asked of the answers when it was frozen."""
+        return self.frozen.analysis
 
     @cached_property
     def measuring(self) -> frozenset[str]:
         """Audiences that measure their learning progress and choose by it: they say nothing of liking."""
-        listeners = {a.name for a in self.design.audiences if a.visitor.partition(":")[0] == "listener"}
-        return frozenset(listeners | {row["audience"] for row in self.rows if row["number"] in self.reports})
+        return listeners(self.design) | {row["audience"] for row in self.rows if row["number"] in self.reports}
 
 
 def gathered(archive: Archive, experiment: str) -> Study:
@@ -88,6 +94,7 @@ def gathered(archive: Archive, experiment: str) -> Study:
         reports,
         tuple(archive.studies.deviations(record.id)),
         tuple(archive.studies.annotations(experiment=record.id)),
+        namesakes(archive, record),
     )
 
 
@@ -95,8 +102,9 @@ def gathered(archive: Archive, experiment: str) -> Study:
 class Sample:
     """Some trials of a study.
 
-    Models, works (or pairs of them) and wordings are what is generalised over; audiences that are the same model, under
-    other names or with other seeds, are one level. All else, registers, arms and repeats, is averaged within them.
+    Models, works (of steering: runs) and wordings are what is generalised over; audiences that are the same model,
+    under other names or with other seeds, are one level. All else, registers, arms, repeats and the other work of a
+    pair, is averaged within them.
     """
 
     rows: tuple[Row, ...]
@@ -126,10 +134,10 @@ class Sample:
         models = {a.name: model_of(a.visitor) for a in self.design.audiences}
         found: dict[str, list[str]] = {
             "model": [str(models.get(row["audience"], row["audience"])) for row in self.rows],
-            "work": [f"{row['work']}/{row['other']}" for row in self.rows],
+            "work": [row["work"] for row in self.rows],
             "wording": [row["wording"] for row in self.rows],
         }
-        return {name: np.array(levels) for name, levels in found.items() if name != "work" or set(levels) != {"/"}}
+        return {name: np.array(levels) for name, levels in found.items() if name != "work" or set(levels) != {""}}
 
     def rng(self, label: str) -> np.random.Generator:
         """A generator for one estimate, whatever else is estimated."""
@@ -141,14 +149,45 @@ class Sample:
 
     def discrimination(self) -> Discrimination:
         """d' of its trials, all of ``"same"``: A is the work that was told first."""
-        first = np.array([not row["order"] ^ row["third"] for row in self.rows], dtype=bool)
-        return abx(self.column("target"), first, self.factors, self.rng("same"), self.method)
+        return abx(self.column("target"), self._first, self.factors, self.rng("same"), self.method)
+
+    def contrast(self, arm: str) -> Estimate:
+        """By how much more often the target is chosen under one instruction than under another, cell by cell."""
+        treated = np.array([row["arm"] == arm for row in self.rows], dtype=bool)
+        return difference(self.column("target"), treated, self.factors, self.rng(f"arm/{arm}"), self.method)
+
+    def slope(self) -> Estimate:
+        """By how much d' rises with the share that is distorted; its trials are all of ``"same"``."""
+        told = (self.column("target"), self._first, self.column("level"))
+        return slope(*told, self.factors, self.rng("slope"), self.method)
+
+    @property
+    def _first(self) -> NDArray[np.bool_]:
+        """Whether the third work is the one that was told first."""
+        return np.array([not row["order"] ^ row["third"] for row in self.rows], dtype=bool)
 
 
 def model_of(visitor: str) -> str:
     """What is the same in all visitors of one model: as it is invited, but for the server that it is on."""
     kind, _, argument = visitor.partition(":")
     return f"{kind}:{argument.partition('@')[0]}" if kind == "openai" else visitor
+
+
+def listeners(design: Design) -> frozenset[str]:
+    """Audiences that are known beforehand to choose by their learning progress."""
+    return frozenset(a.name for a in design.audiences if a.visitor.partition(":")[0] == "listener")
+
+
+def answering(sample: Sample, measuring: Collection[str]) -> tuple[Sample, bool]:
+    """The trials in which visitors answered; where all choose by their progress (`measuring`), these, and True."""
+    asked = sample.where(lambda row: row["audience"] not in measuring)
+    return (asked, False) if asked.rows or not sample.rows else (sample, True)
+
+
+def is_control(outcome: str) -> bool:
+    """Whether an outcome must be chance, where nothing is leaked."""
+    task, _, what = outcome.partition("/")
+    return task in ("prefer", "same") and (what in PROBES or what == "0")
 
 
 def is_probe(row: Row) -> bool:

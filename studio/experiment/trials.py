@@ -23,6 +23,9 @@ from studio.experiment.design import MOST_TRIALS, Design, MirrorTask, Same, Stee
 
 #: What a level of distortion is called as a condition.
 DISTORTED = "distorted"
+#: The task of a trial that is a run of steering; and the condition of a run whose ratings the steerer ``yoked`` is
+#: given, which no steerer is called.
+RUN, DONOR = "run", "donor"
 
 
 @dataclass(frozen=True)
@@ -34,10 +37,11 @@ class Trial:
     number : int
         When it is run, from 0.
     task : str
-        ``"prefer"``, ``"same"``, ``"mirror"``, ``"visit"`` or ``"steer"``.
+        ``"prefer"``, ``"same"``, ``"mirror"``, ``"visit"`` or ``"steer"``; ``"run"``: a run of steering, whose takes
+        the trials of ``"steer"`` are about.
     condition : str
         What the work is held against, see `studio.experiment.design.Condition`; ``"distorted"``, by `level`; of a
-        visit the button's number; of steering whose take the last one is held against.
+        visit the button's number; of steering whose take the last one is held against, of its runs who steers.
     level : float or None
         Share of a work that is distorted, 0..1.
     audience, register, wording, arm : str
@@ -79,6 +83,11 @@ class Trial:
     variant: int = 0
 
     @property
+    def stage(self) -> int:
+        """A trial is begun when all those of earlier stages are over: it may need what came of them."""
+        return 2 if self.task != RUN else int(self.condition != DONOR)
+
+    @property
     def outcome(self) -> str:
         """Id of the outcome that it belongs to; the two of a visit share ``"visit"``."""
         if self.task in ("mirror", "visit"):
@@ -93,7 +102,8 @@ class Trial:
 def trials(design: Design, secret: str = "") -> list[Trial]:
     """All trials of a design, in the order in which they are run.
 
-    Equal designs with equal secrets give equal trials; with more repeats they begin with the trials of fewer.
+    Equal designs with equal secrets give equal trials; with more repeats they begin with the trials of fewer. Runs of
+    steering come first.
 
     Parameters
     ----------
@@ -111,6 +121,8 @@ def trials(design: Design, secret: str = "") -> list[Trial]:
         raise StudyError(f"{design.name}: {len(each) * design.repeats} trials: allowed are {MOST_TRIALS}: cross fewer")
     cells = 1 + max(trial.cell for trial in each)
     found: list[Trial] = []
+    for number, run in enumerate(_runs(design)):
+        found.append(replace(run, number=number))
     for repeat in range(design.repeats):
         order = np.random.default_rng([design.seed, drawn(secret, "order", repeat)])
         for index in order.permutation(len(each)).tolist():
@@ -144,13 +156,27 @@ def drawn(secret: str, *what: str | int) -> int:
     return int.from_bytes(hashlib.blake2b(said, digest_size=4, key=secret.encode()).digest())
 
 
+def _runs(design: Design) -> Iterator[Trial]:
+    """Every steerer's runs, those of the donors first: another audience, steered by the first steerer.
+
+    All steerers begin a run with the same take and seed; a donor has another seed.
+    """
+    for task in (task for task in design.tasks if isinstance(task, SteerTask)):
+        donors = [DONOR] if "yoked" in task.steerers else []
+        for steerer, (at, run) in product((*donors, *task.steerers), enumerate(task.names)):
+            whose = design.donor(task) if steerer == DONOR else task.audience
+            seed = task.seed + at + (task.runs if steerer == DONOR else 0)
+            yield Trial(0, RUN, steerer, str(whose), "", "plain", "", work=run, seed=seed)
+
+
 def _crossed(design: Design) -> Iterator[Trial]:
     """One repeat, not yet in its order."""
     cell = 0
     for task in design.tasks:
         works = [*task.names] if isinstance(task, SteerTask) else [work.name for work in design.works]
         works = [""] if isinstance(task, VisitTask) else works
-        told = [(a.name, register) for a in design.audiences for register in a.registers or ("",)]
+        asked = [a for a in design.audiences if a.surprised or not isinstance(task, MirrorTask)]
+        told = [(a.name, register) for a in asked for register in a.registers or ("",)]
         for (audience, register), wording, arm, work in product(told, design.wordings, design.arms, works):
             for condition, level in _against(task):
                 for order, third, side in product(*_turns(task)):

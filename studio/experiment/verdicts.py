@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from studio.experiment.analysis import Finding, Results, Standing
+from collections.abc import Iterator
+
+from studio.experiment.analysis import FEWEST_WORKS, Finding, Reserve, Results, Standing
 from studio.experiment.design import SteerTask
 from studio.experiment.inference import Estimate
 from studio.experiment.measures import Discrimination
@@ -17,6 +19,19 @@ AGAINST = {
     "other score": "the same signals with another score",
     "other signals": "the same score with other signals",
 }
+#: Who agrees, on what.
+AGREED = {
+    "prefer": "different models on choices",
+    "ratings": "different models on ratings",
+    "fact": "blind coders on the fact",
+    "interpretation": "blind coders on the interpretation",
+}
+#: Why a design can show nothing, whatever comes out, and what to do.
+BEFOREHAND: dict[Reserve, str] = {
+    "controls": 'there is no control: add "blind" to the conditions of a task prefer',
+    "unasked": 'nobody is asked to tell these apart: add a task same with that condition (of steering: "sham")',
+    "works": f"there are fewer than {FEWEST_WORKS} works, or runs of steering",
+}
 #: What no outcome of a task says.
 SILENT = {
     "prefer": "why, or that anything was felt: only what was chosen when it was asked",
@@ -25,6 +40,7 @@ SILENT = {
     "visit": "liking or boredom: only what was done",
     "steer": "anything of other pieces, or of what a longer run would give",
     "alpha": "that what is agreed on is right: a shared mistake is agreement too",
+    "arm": "which instruction is the better one: only that what was chosen changes with it",
 }
 STANDINGS: dict[Standing, str] = {
     "at chance": "All controls are at chance: where nothing could be known, nothing was.",
@@ -99,7 +115,12 @@ def claim(finding: Finding, results: Results) -> str:
         other = "the first one" if what == "first" else f"the last one steered by {what}"
         return f"The share in which fresh visitors chose the last take steered by {first} over {other}"
     if task == "alpha":
-        return f"The agreement of different models on {'choices' if what == 'prefer' else 'ratings'} (alpha)"
+        on, _, tag = what.partition("/")
+        return f"The agreement of {AGREED[on]}{f' {tag}' if tag else ''} (alpha)"
+    if task == "arm":
+        asked, _, arm = what.partition("/")
+        first, chosen = next(iter(results.study.design.arms)), {"prefer": "the work as it is", "steer": "the last take"}
+        return f"By how much more often {chosen[asked]} was chosen under the instruction {arm} than under {first}: this"
     if task == "mirror":
         return "The share in which a visitor took its own curve of surprise for its own"
     habit, _, button = what.partition("/")
@@ -110,7 +131,7 @@ def claim(finding: Finding, results: Results) -> str:
 def sentence(finding: Finding, results: Results) -> str:
     """What a finding says."""
     prefix = "By learning progress, which is no preference: " if finding.by_progress else ""
-    return f"{prefix}{_said(finding, results)}{_deaf(finding, results)}"
+    return " ".join([f"{prefix}{_said(finding, results)}", *_ears(finding, results), *_reach(finding)])
 
 
 def _said(finding: Finding, results: Results) -> str:
@@ -122,7 +143,9 @@ def _said(finding: Finding, results: Results) -> str:
     away = "below" if estimate is not None and estimate.value < (estimate.chance or 0.0) else "above"
     return {
         "shown": f"Shown. {about} is {value}, above chance, {none} ({p}).",
-        "provisional": f"Provisional. {about} is {value}, above chance, {none} ({p}), but the controls do not bear it.",
+        "provisional": f"Provisional. {about} is {value}, above chance, {none} ({p})."
+        f"{' The controls do not bear it.' if 'controls' in finding.reserves else ''}"
+        f"{' What the trials were was changed after the freeze.' if 'changed' in finding.reserves else ''}",
         "void": f"Void. {about} is {value}, but a control is away from chance too: no evidence about the works.",
         "hint": f"A hint, to be tested by a study of its own. {about} is {value}, {away} chance, {none} ({p}).",
         "heard": f"A positive control. {about} is {value}, above chance, {none} ({p}).",
@@ -149,16 +172,40 @@ def _control(finding: Finding, results: Results) -> str:
     return f"Undecided. {about}, {narrow}, is not within {margin}, nor is chance left out: too few trials."
 
 
-def _deaf(finding: Finding, results: Results) -> str:
-    """Which audiences chose between what they cannot tell apart."""
-    chose = [one for one in results.preferences if one.outcome == finding.outcome and finding.equivalence is None]
-    if not chose:
-        return ""
-    deaf = [f"{one.audience} ({one.register})" for one in chose if one.hears is False]
-    unasked = sum(one.hears is None for one in chose)
-    who = "nobody here is shown to" if len(deaf) == len(chose) else f"not shown to: {', '.join(deaf)}"
-    said = f" Who does not tell works apart cannot like one; {who}." if deaf else ""
-    return said + (f" Not asked whether they tell works apart: {unasked} of {len(chose)}." if unasked else "")
+def _ears(finding: Finding, results: Results) -> Iterator[str]:
+    """Who cannot be said to have chosen between two things, as far as it is known."""
+    both = (finding.outcome, finding.by_progress)
+    chose = [one for one in results.preferences if (one.outcome, one.by_progress) == both]
+    unable = [f"{one.audience} ({one.register})" for one in chose if not one.hears]
+    if not unable or finding.equivalence is not None:
+        return
+    if len(unable) < len(chose):
+        yield f"Left out, as they are not shown to tell these apart: {', '.join(unable)}."
+    elif any(one.hears is False for one in chose):
+        yield "Nobody here is shown to tell these apart, and who cannot, cannot like one."
+    else:
+        what = "two works (sham)" if finding.outcome.startswith("steer/") else "these"
+        yield f"Whether anybody tells {what} apart was not asked (ABX)."
+
+
+def _reach(finding: Finding) -> Iterator[str]:
+    """Beyond what a claim does not reach."""
+    if finding.estimate is None or finding.verdict not in ("shown", "provisional", "hint", "opposite"):
+        return
+    levels = finding.estimate.levels
+    if (works := levels.get("work", FEWEST_WORKS)) < FEWEST_WORKS:
+        steered = finding.outcome.startswith(("steer/", "arm/steer"))
+        yield _few_runs(works) if steered else f"{_few(works, 'work')} it is about these very works, and no others."
+    if (models := levels.get("model", FEWEST_WORKS)) < FEWEST_WORKS:
+        yield f"{_few(models, 'model')} hardly anything is said of others."
+
+
+def _few(count: int, what: str) -> str:
+    return f"{count} {what}{'' if count == 1 else 's'}, fewer than {FEWEST_WORKS}:"
+
+
+def _few_runs(count: int) -> str:
+    return f"{_few(count, 'run')} it is about these takes, and not about steering."
 
 
 def steering(results: Results) -> str:
@@ -171,12 +218,22 @@ def steering(results: Results) -> str:
         return ""
     found = {one.outcome: one for one in results.findings}
     wanted = dict.fromkeys(("steer/first", "steer/random", "steer/yoked", *task.outcomes))
-    missing = [
-        name for name in wanted if name not in found or found[name].verdict != "shown" or found[name].by_progress
-    ]
+    lacking = {name: _lack(found.get(name)) for name in wanted}
+    missing = [f"{name} ({why})" for name, why in lacking.items() if why]
     if not missing:
         return f"Steering by {task.steerers[0]} is shown to work: its last take is preferred to all it is held against."
-    return f"Steering by {task.steerers[0]} is not shown to work; what lacks is a preference in {', '.join(missing)}."
+    few = f" {_few_runs(task.runs)}" if task.runs < FEWEST_WORKS else ""
+    lacks = f"what lacks is a preference in {', '.join(missing)}.{few}"
+    return f"Steering by {task.steerers[0]} is not shown to work; {lacks}"
+
+
+def _lack(finding: Finding | None) -> str:
+    """Why a finding is no evidence that steering works; empty: it is."""
+    if finding is None:
+        return "not asked"
+    if finding.by_progress:
+        return "by learning progress"
+    return "" if finding.verdict == "shown" else finding.verdict
 
 
 def silence(finding: Finding) -> str:

@@ -15,6 +15,9 @@ Floats = NDArray[np.float64]
 
 #: Luma from which a pixel counts as lit.
 LIT = 0.125
+#: What a pixel of the ground weighs against one that stands out as far as black and white do: a curve on a coloured
+#: ground has the curve's hue, and an empty ground its own.
+GROUND = 1 / 255
 
 
 @dataclass(frozen=True)
@@ -28,8 +31,9 @@ class Eyes:
     contrast : ndarray
         RMS contrast: standard deviation of Y, 0..0.5 (E. Peli, "Contrast in complex images", JOSA A 7, 1990).
     hue : ndarray
-        Degrees, 0 <= hue < 360 (0 red, 120 green, 240 blue): atan2(mean β, mean α) with α = R - (G + B) / 2 and
-        β = √3 / 2 (G - B), which is the circular mean of the pixels' hues weighted by their chroma. 0 without chroma.
+        Degrees, 0 <= hue < 360 (0 red, 120 green, 240 blue): atan2(mean w β, mean w α) with α = R - (G + B) / 2 and
+        β = √3 / 2 (G - B), which is the circular mean of the pixels' hues weighted by their chroma and by w, how far
+        they stand out: their distance from the median colour, plus `GROUND`. 0 without chroma.
     saturation : ndarray
         Σ (max - min) / Σ max over all pixels, max and min of R, G, B: the mean HSV saturation weighted by value, 0..1;
         black surroundings leave it alone. 0 if all is black.
@@ -103,9 +107,11 @@ def _measure(picture: NDArray[np.uint8], before: NDArray[np.uint8]) -> tuple[flo
     height, width = picture.shape[:2]
     red, green, blue = (picture[..., i].astype(np.float64) / 255 for i in range(3))
     luma = 0.2126 * red + 0.7152 * green + 0.0722 * blue
-    alpha, beta = float(np.mean(red - (green + blue) / 2)), float(np.mean(green - blue)) * np.sqrt(3) / 2
+    out = GROUND + np.abs(picture - np.median(picture, axis=(0, 1))).mean(axis=2) / 255
+    alpha = float(np.mean(out * (red - (green + blue) / 2)))
+    beta = float(np.mean(out * (green - blue))) * np.sqrt(3) / 2
     # Rounding leaves grey pictures with a chroma of about 1e-17, which has no hue.
-    hue = np.degrees(np.arctan2(beta, alpha)) % 360 if np.hypot(alpha, beta) > 1e-9 else 0.0
+    hue = np.degrees(np.arctan2(beta, alpha)) % 360 if np.hypot(alpha, beta) > 1e-11 else 0.0
     top, low = picture.max(axis=2), picture.min(axis=2)
     histogram = np.bincount(np.round(luma * 255).astype(np.intp).ravel(), minlength=256) / luma.size
     filled = histogram[histogram > 0]

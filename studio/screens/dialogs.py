@@ -1,13 +1,19 @@
-"""Small questions: yes or no, a line of text."""
+"""Small questions: yes or no, a line of text, one of several."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+from rich.text import Text
 from textual import events
 from textual.app import ComposeResult
 from textual.binding import Binding
 from textual.containers import Horizontal, Vertical
 from textual.screen import ModalScreen
-from textual.widgets import Button, Input, Static
+from textual.widgets import Button, Input, OptionList, Static
+from textual.widgets.option_list import Option
+
+from studio.widgets.plain import plain
 
 
 class Dialogue(ModalScreen[str]):
@@ -81,6 +87,42 @@ class Prompt(Dialogue):
 
     def on_input_submitted(self, event: Input.Submitted) -> None:
         self.answer(event.value)
+
+    def action_leave(self) -> None:
+        self.answer("")
+
+
+class Pick(Dialogue):
+    """One of several words; the answer is its number, empty for Escape.
+
+    Parameters
+    ----------
+    words : sequence of str
+    at : int
+        Which one is pointed at.
+    """
+
+    DEFAULT_CSS = """
+    Pick { align: center middle; }
+    Pick OptionList {
+        width: auto; min-width: 24; max-width: 90%; height: auto; max-height: 80%; background: $surface;
+        border: round $accent; border-subtitle-color: $text-muted; scrollbar-size-vertical: 1;
+    }
+    """
+    BINDINGS = [Binding("escape", "leave", "Back", show=False)]
+
+    def __init__(self, words: Sequence[str], at: int = 0) -> None:
+        super().__init__()
+        self._words, self._at = words, at
+
+    def compose(self) -> ComposeResult:
+        found = OptionList(*(Option(Text(plain(word), no_wrap=True, overflow="ellipsis")) for word in self._words))
+        found.highlighted = self._at
+        found.border_subtitle = " Enter takes it, Esc does not "
+        yield found
+
+    def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
+        self.answer(str(event.option_index))
 
     def action_leave(self) -> None:
         self.answer("")

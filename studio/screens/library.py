@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, cast
+from typing import TYPE_CHECKING, ClassVar
 
 from textual import on
 from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import Horizontal, Vertical, VerticalScroll
-from textual.content import Content
 from textual.widgets import DataTable, Input, Label, Static
 
-from pieces.errors import DescantError
 from studio.audition import Audition, B, Sound
 from studio.keymap import Keymap
 from studio.screens.library_deeds import Deeds
@@ -24,7 +22,6 @@ from studio.takes import Filter, Takes
 from studio.widgets.keys import bindings
 from studio.widgets.lineage import Lineage, named
 from studio.widgets.peaks import Peaks
-from studio.widgets.plain import plain
 from studio.widgets.soundview import SoundView
 from studio.widgets.spectrogram import Spectrogram
 from studio.widgets.waveform import Waveform
@@ -32,7 +29,6 @@ from studio.widgets.waveform import Waveform
 if TYPE_CHECKING:
     from db.records import TakeRow
 
-Got = TypeVar("Got")
 #: Seconds that the cursor rests on a take before its sound is read, and sounds that are remembered.
 REST, REMEMBERED = 0.08, 8
 #: Rows before the end of the list at which the next page is read.
@@ -161,14 +157,6 @@ class Library(Deeds):
 
     # The archive, beside the event loop
 
-    async def ask(self, work: Callable[[], Got]) -> Got | None:
-        """Do something with the archive in a thread; None, and a notice, where it could not be done."""
-        try:
-            return await asyncio.to_thread(work)
-        except DescantError as error:
-            self.say(str(error))
-            return None
-
     def do(self, work: Callable[[], object], then: str = "") -> None:
         """Change the take that is looked at, then show it as it is now and say so."""
         if (take_id := self.current) is None:
@@ -182,15 +170,6 @@ class Library(Deeds):
                     self.say(then)
 
         self.run_worker(change(), group="change", exit_on_error=False)
-
-    def begin(self, work: Callable[[], Coroutine[Any, Any, None]], group: str, exclusive: bool = False) -> None:
-        """Do something beside the event loop; an exclusive one ends what its group was doing."""
-        self.run_worker(cast("Any", work), group=group, exclusive=exclusive, exit_on_error=False)
-
-    @property
-    def settled(self) -> bool:
-        """Nothing is being read or computed."""
-        return all(worker.is_finished for worker in self.app.workers)
 
     # The list
 
@@ -384,39 +363,10 @@ class Library(Deeds):
                 parts.append(f"selected {a:.3f}–{b:.3f} s ({b - a:.3f} s)")
         self.query_one("#deck", Static).update("   ".join(parts))
 
-    # What is said
-
-    def say(self, line: str) -> None:
-        """A notice."""
-        if not self.is_mounted:
-            return
-        notice = self.query_one("#notice", Static)
-        notice.update(" ".join(plain(line).split()))
-        notice.add_class("-new")
-
-    def show_keys(self) -> None:
-        """The line at the bottom."""
-        from studio.keymap import ACTIONS
-
-        places = [getattr(n, "PLACE", "") for n in (*(self.focused.ancestors_with_self if self.focused else ()), self)]
-        wanted = [place for place in dict.fromkeys(places) if place]
-        shown = [a for place in wanted for a in ACTIONS if a.where == place and a.shown]
-        parts, room = [], self.size.width - 2
-        for action in shown:
-            sign = self.keymap.sign(action.id)
-            room -= len(sign) + len(action.label) + 3
-            if sign and room >= -2:
-                parts.append(
-                    f"[@click=screen.{action.id}()][b $text]{sign.replace('[', chr(92) + '[')}[/] {action.label}[/]"
-                )
-        self.query_one("#keys", Static).update(Content.from_markup("  ".join(parts)))
+    # The line at the bottom
 
     def on_resize(self) -> None:
         """Room for more keys, or fewer."""
-        self.show_keys()
-
-    def on_descendant_focus(self) -> None:
-        """Other keys."""
         self.show_keys()
 
     # What a person does here; the rest is in `Deeds`

@@ -5,14 +5,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
-from textual.screen import Screen
 from textual.widgets import DataTable, Input
 
 from studio.audition import Audition, B
 from studio.jobs import Failed, Mix, Running
 from studio.keymap import Keymap
+from studio.screens.aside import Aside
 from studio.screens.library_parts import Line, Notes
 from studio.takes import Takes
 from studio.widgets.soundview import SoundView
@@ -23,16 +23,13 @@ if TYPE_CHECKING:
     from studio.jobs import Done
     from studio.takes import Card
 
-Got = TypeVar("Got")
 
-
-class Deeds(Screen[str | None]):
+class Deeds(Aside[str | None]):
     """The actions of the library; what they are done to is in `studio.screens.library.Library`."""
 
     def __init__(self, takes: Takes, audition: Audition | None, folder: str, keymap: Keymap) -> None:
-        super().__init__()
-        self.takes, self.audition = takes, audition
-        self.folder, self.keymap = folder, keymap
+        super().__init__(keymap)
+        self.takes, self.audition, self.folder = takes, audition, folder
         #: What is listed, by id, newest first.
         self.rows: dict[str, TakeRow] = {}
         #: The take that is looked at.
@@ -51,10 +48,6 @@ class Deeds(Screen[str | None]):
         """The take that is meant by every action."""
         raise NotImplementedError
 
-    async def ask(self, work: Callable[[], Got]) -> Got | None:
-        """Do something with the archive in a thread."""
-        raise NotImplementedError
-
     def do(self, work: Callable[[], object], then: str = "") -> None:
         """Change the take that is looked at."""
         raise NotImplementedError
@@ -65,10 +58,6 @@ class Deeds(Screen[str | None]):
 
     def write(self, take_id: str) -> None:
         """Write a take's line in the list again."""
-        raise NotImplementedError
-
-    def say(self, line: str) -> None:
-        """A notice."""
         raise NotImplementedError
 
     def show_deck(self) -> None:

@@ -16,7 +16,7 @@ from textual.screen import ModalScreen
 from textual.widget import Widget
 from textual.widgets import Button, Static, TextArea
 
-from studio.screens.dialogs import Prompt
+from studio.screens.dialogs import Pick, Prompt
 from studio.widgets.lineage import named
 from studio.widgets.plain import plain
 from studio.widgets.tones import tone
@@ -28,12 +28,14 @@ if TYPE_CHECKING:
 Choice = TypeVar("Choice")
 #: Characters of a title or of tags, and of a piece, that the table shows.
 _NAME, _PIECE = 32, 16
+#: Choices of a chip that one goes through one by one; more are listed.
+MANY = 5
 #: What stands before a take that is not simply there.
 _STATUS = {"running": ("▶", "success"), "interrupted": ("‖", "warning"), "failed": ("✗", "error")}
 
 
 class Chip(Static, Generic[Choice], can_focus=True):
-    """A filter with a few choices: a click, Enter or Space takes the next one; the first one is none.
+    """A filter: a click, Enter or Space takes the next choice, or lists them where they are many; the first is none.
 
     Parameters
     ----------
@@ -65,8 +67,14 @@ class Chip(Static, Generic[Choice], can_focus=True):
 
     def _write(self) -> None:
         word = self._choices[self._at][0]
-        self.update(f"{self._label} {word}".strip())
+        self.update(f"{self._label} {_cut(plain(word), _NAME)}".strip())
         self.set_class(self._at > 0, "-on")
+
+    def offer(self, choices: Sequence[tuple[str, Choice]]) -> None:
+        """Other choices, without a message; what was chosen stays, if it is among them."""
+        value, self._choices = self.value, choices
+        self._at = next((i for i, (_, other) in enumerate(choices) if other == value), 0)
+        self._write()
 
     def clear(self) -> None:
         """The first choice, without a message."""
@@ -74,7 +82,14 @@ class Chip(Static, Generic[Choice], can_focus=True):
         self._write()
 
     def action_turn(self) -> None:
-        self._at = (self._at + 1) % len(self._choices)
+        if len(self._choices) > MANY:
+            words = [word for word, _ in self._choices]
+            self.app.push_screen(Pick(words, self._at), lambda chosen: self._take(int(chosen)) if chosen else None)
+        else:
+            self._take((self._at + 1) % len(self._choices))
+
+    def _take(self, at: int) -> None:
+        self._at = at
         self._write()
         self.post_message(self.Turned())
 

@@ -7,26 +7,25 @@ from __future__ import annotations
 
 import asyncio
 import getpass
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, cast
+from threading import Lock
+from typing import TYPE_CHECKING, ClassVar
 
 from textual import on
 from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import Horizontal, Vertical, VerticalScroll
-from textual.content import Content
 from textual.widgets import DataTable, Input, Label, Static
 
-from pieces.errors import DescantError
 from studio.audience.text import plain
 from studio.audition import Audition, Sound
-from studio.keymap import ACTIONS, Keymap
+from studio.keymap import Keymap
 from studio.retelling import Moment, Reteller
-from studio.review import Listed, Review, Step, Wanted, head_text, kinds
+from studio.review import BROKEN, ENDS, FAILED, FINE, Choices, Listed, Review, Step, Wanted, choices, head_text, kinds
 from studio.screens.help import Reader
 from studio.screens.library_parts import Chip
-from studio.screens.review_deeds import Deeds, done
+from studio.screens.review_deeds import Deeds
 from studio.screens.review_parts import about, cells, fitted, turn
 from studio.widgets.keys import bindings
 from studio.widgets.picture import Picture
@@ -34,11 +33,14 @@ from studio.widgets.picture import Picture
 if TYPE_CHECKING:
     from db.archive import Archive
 
-Got = TypeVar("Got")
 #: Seconds that a turn is looked at before its moment is made, and pictures a second.
 REST, FPS = 0.1, 16
-_COLUMNS = ("", "visit", "turns", "ended", "who", "tags", "when")
-_ENDS = ("left", "moves", "answered", "interrupted", "broken off")
+_COLUMNS = ("", "visit", "who", "turns", "ended", "when", "tags")
+#: Chips that narrow the list, and what they say while they do not.
+_CHIPS = {"study": "study", "audience": "visitor", "condition": "condition", "ended": "ended", "tag": "tag"}
+_ENDED = ((_CHIPS["ended"], ""), ("ended well", FINE), (FAILED, FAILED), *((end, end) for end in (*ENDS, BROKEN)))
+#: What is said of an empty list: of one that was narrowed, of the whole.
+_NOTHING = ("no visits are like that: x lists all", "no visits yet: descant attend TAKE makes one")
 
 
 class Reviewing(Deeds):
@@ -66,7 +68,7 @@ class Reviewing(Deeds):
     #chips { height: 1; padding: 0 1; background: $panel; overflow-x: hidden; }
     #chips #blind { width: auto; padding: 0 1; color: $warning; text-style: bold; }
     #body { height: 1fr; }
-    #visits { width: 44; height: 1fr; background: $surface; scrollbar-size-vertical: 1; scrollbar-size-horizontal: 0; }
+    #visits { width: 52; height: 1fr; background: $surface; scrollbar-size-vertical: 1; scrollbar-size-horizontal: 0; }
     #visits:focus { background-tint: $foreground 2%; }
     #turn { width: 1fr; height: 1fr; padding: 0 1; scrollbar-size-vertical: 1; }
     #turn:focus { background-tint: $foreground 2%; }
@@ -79,12 +81,15 @@ class Reviewing(Deeds):
     #notice { height: 1; padding: 0 1; color: $text-muted; }
     #notice.-new { color: $warning; text-style: bold; }
     #keys { height: 1; padding: 0 1; background: $panel; color: $text-muted; }
-    Reviewing.-middle #visits { width: 26; }
+    Reviewing.-middle #visits { width: 28; }
+    Reviewing.-huge #visits { width: 72; }
+    Reviewing.-huge #beside { width: 60; }
+    Reviewing.-huge #beside Picture { height: 17; }
     Reviewing.-small #visits { width: 1fr; }
     Reviewing.-small #turn, Reviewing.-small #beside { display: none; }
     Reviewing.-small.-reading #visits { display: none; }
     Reviewing.-small.-reading #turn, Reviewing.-small.-reading #beside { display: block; }
-    Reviewing.-small #beside { width: 20; }
+    Reviewing.-small #beside { width: 24; }
     Reviewing.-small #beside Picture { height: 6; }
     Reviewing.-low.-reading #find { display: none; }
     """
@@ -98,7 +103,7 @@ class Reviewing(Deeds):
         "under which condition is hidden until you unblind, and that is logged. Facts and interpretations are kept "
         "apart, each with its author.",
     )
-    HORIZONTAL_BREAKPOINTS = [(0, "-small"), (90, "-middle"), (132, "-wide")]
+    HORIZONTAL_BREAKPOINTS = [(0, "-small"), (90, "-middle"), (132, "-wide"), (180, "-huge")]
     VERTICAL_BREAKPOINTS = [(0, "-low"), (30, "-high")]
     AUTO_FOCUS = "#visits"
 
@@ -110,14 +115,15 @@ class Reviewing(Deeds):
         hush: Callable[[], None] = lambda: None,
         author: str = "",
     ) -> None:
-        super().__init__(author or _login())
-        self.place, self.keymap = place, keymap or Keymap({})
+        super().__init__(author or _login(), keymap or Keymap({}))
+        self.place = place
         self.audition = None if sound is None else Audition(sound, hush)
         self.rows: dict[str, Listed] = {}
         #: What was heard and seen in the turn that is read.
         self.heard: Moment | None = None
         self._archive: Archive | None = None
         self._reteller: Reteller | None = None
+        self._beginning = Lock()
         self._wanted = Wanted()
         self._lost = 0
 
@@ -127,8 +133,8 @@ class Reviewing(Deeds):
             yield Input(placeholder="search: words in commands and observations", id="search", compact=True)
             yield Static("", id="count", markup=False)
         with Horizontal(id="chips"):
-            yield Chip("", [("ended anyhow", ""), *((end, end) for end in _ENDS)], id="ended")
-            yield Chip("", [("any tag", "")], id="tag")
+            for name, word in _CHIPS.items():
+                yield Chip("", _ENDED if name == "ended" else [(word, "")], id=name)
             yield Chip("d:", [("any decision", "")], id="kind")
             yield Static("", id="blind", markup=False)
         with Horizontal(id="body"):
@@ -146,18 +152,10 @@ class Reviewing(Deeds):
     async def on_mount(self) -> None:
         """Columns, and the list."""
         for name in _COLUMNS:
-            self.table.add_column("", key=name)
+            self.table.add_column(name, key=name or "mark")
         self.show_keys()
         self.set_interval(1 / FPS, self._follow)
-        self.begin(self._fill, "look")
-
-    async def _fill(self) -> None:
-        tags = await self.ask(self._tags)
-        if tags:
-            await self.query_one("#tag", Chip).remove()
-            chip = Chip("", [("any tag", ""), *((f"#{tag}", tag) for tag in tags)], id="tag")
-            await self.query_one("#chips").mount(chip, after="#ended")
-        await self.look()
+        self.begin(self.look, "look")
 
     def on_unmount(self) -> None:
         """Silence, and nothing more is computed."""
@@ -173,31 +171,12 @@ class Reviewing(Deeds):
     @property
     def review(self) -> Review:
         """The archive as this coder may see it; for a thread."""
-        if self._archive is None:
-            from db.archive import Archive
+        with self._beginning:
+            if self._archive is None:
+                from db.archive import Archive
 
-            self._archive = Archive.open(self.place)
-        return Review(self._archive, author=self.author)
-
-    def _tags(self) -> list[str]:
-        return list(dict.fromkeys(tag for row in self.review.listed() for tag in row.tags))
-
-    async def ask(self, work: Callable[[], Got]) -> Got | None:
-        """Do something with the archive in a thread; None, and a notice, where it could not be done."""
-        try:
-            return await asyncio.to_thread(work)
-        except DescantError as error:
-            self.say(str(error))
-            return None
-
-    def begin(self, work: Callable[[], Coroutine[Any, Any, None]], group: str, exclusive: bool = False) -> None:
-        """Do something beside the event loop; an exclusive one ends what its group was doing."""
-        self.run_worker(cast("Any", work), group=group, exclusive=exclusive, exit_on_error=False)
-
-    @property
-    def settled(self) -> bool:
-        """Nothing is being read or computed."""
-        return all(worker.is_finished for worker in self.app.workers)
+                self._archive = Archive.open(self.place)
+            return Review(self._archive, author=self.author)
 
     # The list
 
@@ -209,24 +188,47 @@ class Reviewing(Deeds):
     @property
     def wanted(self) -> Wanted:
         """What the search and the chips say."""
-        ended, tag = (str(self.query_one(f"#{name}", Chip).value) for name in ("ended", "tag"))
-        return Wanted(text=self.query_one("#search", Input).value, ended=ended, tag=tag)
+        chosen = {name: str(self.query_one(f"#{name}", Chip).value) for name in _CHIPS}
+        return Wanted(text=self.query_one("#search", Input).value, **chosen)
 
     async def look(self) -> None:
-        """Read the list again; the cursor stays on its visit."""
+        """Read all again: the list, and what it can be narrowed by."""
+        every = await self.ask(lambda: self.review.listed())
+        if every is not None:
+            self._offer(choices(every))
+            await self._list(every if self.wanted == Wanted() else None)
+
+    def _offer(self, found: Choices) -> None:
+        """The chips; what is the same in all visits, or hidden, has none."""
+        tags = [(f"#{tag}", tag) for tag in found.tags]
+        offered = {
+            "study": [(name, key) for key, name in found.studies.items()] if len(found.studies) > 1 else [],
+            "audience": [(name, name) for name in found.audiences],
+            "condition": [(name, name) for name in found.conditions],
+            "tag": tags,
+        }
+        for name, some in offered.items():
+            chip = self.query_one(f"#{name}", Chip)
+            chip.offer([(_CHIPS[name], ""), *some])
+            chip.display = bool(some)
+
+    async def _list(self, found: list[Listed] | None = None) -> None:
+        """Show what is wanted, or what was `found` already; the cursor stays on its visit."""
         stay, wanted = None if self.seen is None else self.seen.listed.id, self.wanted
         self._wanted = wanted
-        found = await self.ask(lambda: self.review.listed(wanted))
+        found = await self.ask(lambda: self.review.listed(wanted)) if found is None else found
         if found is None or wanted != self.wanted:
             return
         self.rows = {row.id: row for row in found}
         self.table.clear()
+        several = len({row.study for row in found}) > 1
         for row in found:
-            self.table.add_row(*cells(self, row), key=row.id)
+            self.table.add_row(*cells(self, row, row.study if several else "blind"), key=row.id)
         self.query_one("#count", Static).update(f"{len(found)} visit" + "s" * (len(found) != 1))
         if not found:
             self.seen = None
             self._show()
+            self.say(_NOTHING[wanted == Wanted()])
         elif stay in self.rows:
             self.table.move_cursor(row=list(self.rows).index(stay))
 
@@ -247,7 +249,7 @@ class Reviewing(Deeds):
     @on(Chip.Turned)
     def _filtered(self) -> None:
         if self.wanted != self._wanted:
-            self.begin(self.look, "look", exclusive=True)
+            self.begin(self._list, "look", exclusive=True)
 
     @on(Input.Submitted, "#search")
     def _found(self) -> None:
@@ -263,9 +265,7 @@ class Reviewing(Deeds):
         is_other = self.seen is None or self.seen.listed.id != visit
         self.seen, self.at = seen, min(at, len(seen.steps) - 1)
         if is_other:
-            await self.query_one("#kind", Chip).remove()
-            chip = Chip("d:", [("any decision", ""), *((kind, kind) for kind in kinds(seen))], id="kind")
-            await self.query_one("#chips").mount(chip, before="#blind")
+            self.query_one("#kind", Chip).offer([("any decision", ""), *((kind, kind) for kind in kinds(seen))])
         self._show()
 
     def _show(self) -> None:
@@ -281,9 +281,7 @@ class Reviewing(Deeds):
         # A black picture would say that something dark was seen.
         picture.display = step is not None and step.count > 0
         if seen is None or step is None:
-            line = (
-                "no turns: it ended before the first" if seen else "no visits are like that: descant attend makes one"
-            )
+            line = "no turns: it ended before the first" if seen else _NOTHING[self.wanted == Wanted()]
             panel.query_one(Static).update(line)
             beside.query_one(Static).update("" if seen is None else about(self, seen))
             self.query_one("#heard", Static).update("")
@@ -292,15 +290,14 @@ class Reviewing(Deeds):
         panel.query_one(Static).update(turn(self, step, seen.steps[-1].number, width))
         panel.scroll_home(animate=False)
         beside.query_one(Static).update(about(self, seen))
-        self.query_one("#heard", Static).update("..." if step.count else "nothing was heard")
+        self.query_one("#heard", Static).update("one moment ..." if step.count else "nothing was heard")
         if step.count:
             self.begin(partial(self._retell, seen.listed.id, step), "moment", exclusive=True)
 
     async def _retell(self, visit: str, step: Step) -> None:
         """What was heard and seen, made in a process of its own."""
         await asyncio.sleep(REST)
-        reteller = await asyncio.to_thread(self.reteller)
-        found = await done(reteller.moment(visit, step.number))
+        found = await self.retold(lambda reteller: reteller.moment(visit, step.number))
         if self.seen is None or self.seen.listed.id != visit or self.step is not step:
             return
         if isinstance(found, Moment):
@@ -312,10 +309,11 @@ class Reviewing(Deeds):
             self.query_one("#heard", Static).update("it cannot be told again" if hidden else plain(found))
 
     def reteller(self) -> Reteller:
-        """The worker; for a thread, since its process is begun."""
-        if self._reteller is None:
-            self._reteller = Reteller(self.place)
-        return self._reteller
+        """The worker; for a thread, since its process is begun. Whoever turns fast asks for it twice at once."""
+        with self._beginning:
+            if self._reteller is None:
+                self._reteller = Reteller(self.place)
+            return self._reteller
 
     def _picture(self, number: int) -> None:
         picture = self.query_one(Picture)
@@ -385,34 +383,17 @@ class Reviewing(Deeds):
                 return
         self.say(f"no further decision: {kind or 'any'}")
 
-    # What is said
+    # The screen
 
     def action_about_visit(self) -> None:
         """All that is known of it."""
         if self.seen is not None:
             self.app.push_screen(Reader(f"visit {self.seen.listed.id[-6:]}", head_text(self.seen)))
 
-    def say(self, line: str) -> None:
-        """A notice."""
-        if self.is_mounted:
-            notice = self.query_one("#notice", Static)
-            notice.update(plain(line))
-            notice.add_class("-new")
-
-    def show_keys(self) -> None:
-        """The line at the bottom."""
-        parts, room = [], self.size.width - 2
-        for action in (a for a in ACTIONS if a.where == self.PLACE and a.shown):
-            sign = self.keymap.sign(action.id)
-            room -= len(sign) + len(action.label) + 3
-            if sign and room >= -2:
-                shown = sign.replace("[", chr(92) + "[")
-                parts.append(f"[@click=screen.{action.id}()][b $text]{shown}[/] {action.label}[/]")
-        self.query_one("#keys", Static).update(Content.from_markup("  ".join(parts)))
-
     def on_resize(self) -> None:
-        """Other widths of bars, other pictures, more keys or fewer."""
+        """Other widths of bars, other pictures, more keys or fewer; a head for the list where there is room."""
         self.show_keys()
+        self.table.show_header = self.size.height >= 30
         self.call_after_refresh(self._show)
 
     def action_search_visits(self) -> None:
@@ -420,10 +401,22 @@ class Reviewing(Deeds):
         self.remove_class("-reading")
         self.query_one("#search", Input).focus()
 
+    def action_narrow_visits(self) -> None:
+        """To the first chip."""
+        next(chip for chip in self.query("#chips Chip") if chip.display).focus()
+
+    def action_all_visits(self) -> None:
+        """No search, and no filter."""
+        for name in _CHIPS:
+            self.query_one(f"#{name}", Chip).clear()
+        self.query_one("#search", Input).value = ""
+        self._filtered()
+        self.table.focus()
+
     def action_leave_review(self) -> None:
-        """From the turn to the list; from a search to all; from the list to where one came from."""
+        """From a turn, a field or a chip to the list; from a search to all; from the list to where one came from."""
         field = self.query_one("#search", Input)
-        if self.has_class("-reading") or field.has_focus:
+        if self.has_class("-reading") or field.has_focus or isinstance(self.focused, Chip):
             self.remove_class("-reading")
             self.table.focus()
         elif field.value:

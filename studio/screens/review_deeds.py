@@ -3,25 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
+from concurrent.futures import Future
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any
 
-from textual.screen import Screen
-
+from studio.keymap import Keymap
 from studio.retelling import Reteller
 from studio.review import Review, Seen, Step
+from studio.screens.aside import Aside
 from studio.screens.dialogs import Ask, Prompt
 from studio.screens.review_parts import NoteDialog, Written
 
-Got = TypeVar("Got")
 
-
-class Deeds(Screen[None]):
+class Deeds(Aside[None]):
     """The actions on a visit; what they are done to is in `studio.screens.review.Reviewing`."""
 
-    def __init__(self, author: str) -> None:
-        super().__init__()
+    def __init__(self, author: str, keymap: Keymap) -> None:
+        super().__init__(keymap)
         self.author = author
         #: The visit that is read, and the place of its turn.
         self.seen: Seen | None = None
@@ -41,13 +40,12 @@ class Deeds(Screen[None]):
         """The worker; for a thread, since its process is begun."""
         raise NotImplementedError
 
-    async def ask(self, work: Callable[[], Got]) -> Got | None:
-        """Do something with the archive in a thread."""
-        raise NotImplementedError
-
-    def begin(self, work: Callable[[], Coroutine[Any, Any, None]], group: str, exclusive: bool = False) -> None:
-        """Do something beside the event loop."""
-        raise NotImplementedError
+    async def retold(self, work: Callable[[Reteller], Future[Any]]) -> Any:
+        """What the worker makes; a line where it is gone, or cannot begin."""
+        try:
+            return await asyncio.wrap_future(work(await asyncio.to_thread(self.reteller)))
+        except Exception as error:  # the process died: the next turn finds no worker either, and says so
+            return f"{type(error).__name__}: leave, and open the visits again"
 
     async def look(self) -> None:
         """Read the list again."""
@@ -55,10 +53,6 @@ class Deeds(Screen[None]):
 
     async def open(self, visit: str, at: int = 0) -> None:
         """Read a visit again."""
-        raise NotImplementedError
-
-    def say(self, line: str) -> None:
-        """A notice."""
         raise NotImplementedError
 
     def action_fact(self) -> None:
@@ -74,19 +68,19 @@ class Deeds(Screen[None]):
         self._write("fact")
 
     def _write(self, kind: str) -> None:
-        seen, step = self.seen, self.step
-        if seen is None or step is None:
+        seen, number = self.seen, None if self.step is None else self.step.number
+        if seen is None:
             self.say("there is no visit here")
             return
 
         def written(what: Written | None) -> None:
             if what is not None:
                 self.author = what.author
-                self.begin(partial(self._keep, seen.listed.id, step.number, what), "change")
+                self.begin(partial(self._keep, seen.listed.id, number, what), "change")
 
-        self.app.push_screen(NoteDialog(self.author, kind, step.number), written)
+        self.app.push_screen(NoteDialog(self.author, kind, number), written)
 
-    async def _keep(self, visit: str, number: int, what: Written) -> None:
+    async def _keep(self, visit: str, number: int | None, what: Written) -> None:
         where = None if what.whole else number
         kept = await self.ask(lambda: self.review.note(visit, what.kind, what.tag, what.text, where))  # type: ignore[arg-type]
         if kept is not None:
@@ -102,15 +96,15 @@ class Deeds(Screen[None]):
             self.say("nothing is hidden here")
             return
 
-        def sure(answer: str | None) -> None:
+        def sure(name: str, answer: str | None) -> None:
             if answer == "u":
+                self.author = name
                 self.begin(partial(self._unblinded, study), "change")
 
         def named(name: str | None) -> None:
             if name:
-                self.author = name
                 line = f"{name} will see audiences and conditions of this study. It is logged for good."
-                self.app.push_screen(Ask(line, (("u", "Unblind"), ("n", "Stay blind"))), sure)
+                self.app.push_screen(Ask(line, (("u", "Unblind"), ("n", "Stay blind"))), partial(sure, name))
 
         self.app.push_screen(Prompt("Who unblinds?", self.author), named)
 
@@ -133,8 +127,7 @@ class Deeds(Screen[None]):
         self.begin(partial(self._retrace, seen), "retrace", exclusive=True)
 
     async def _retrace(self, seen: Seen) -> None:
-        reteller = await asyncio.to_thread(self.reteller)
-        found = await done(reteller.replay(seen.listed.id))
+        found = await self.retold(lambda reteller: reteller.replay(seen.listed.id))
         name = seen.listed.id[-6:]
         if isinstance(found, str):
             self.say(f"{name}: it cannot be played again" + ("" if seen.listed.blind else f": {found}"))
@@ -142,11 +135,3 @@ class Deeds(Screen[None]):
             self.say(f"{name}: of {found[0]} turns not the same: {', '.join(map(str, found[1]))}")
         else:
             self.say(f"{name}: {found[0]} turns are the same again")
-
-
-async def done(future: Any) -> Any:
-    """What a worker makes; a line where it is gone."""
-    try:
-        return await asyncio.wrap_future(future)
-    except Exception as error:  # the process died: the next turn finds no worker either, and says so
-        return f"{type(error).__name__}: leave, and open the visits again"

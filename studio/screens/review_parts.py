@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from rich.console import Group
 from rich.style import Style
@@ -17,15 +16,15 @@ from textual.screen import ModalScreen
 from textual.widget import Widget
 from textual.widgets import Button, Input, Static
 
-from studio.review import Choice, Listed, Note, Seen, Step, bar, head, number, place
+from studio.review import WELL, Choice, Listed, Note, Seen, Step, bar, head, left, place, told_facts
 from studio.screens.library_parts import Chip, when
 from studio.widgets.tones import tone
 
 if TYPE_CHECKING:
     from studio.widgets.cells import Pixels
 
-#: The widest and the narrowest bar, in cells, and the most that is shown of an option.
-WIDEST, NARROWEST, OPTION = 40, 6, 24
+#: The widest and the narrowest bar, the least that an option has where there is little room, and the most of a name.
+WIDEST, NARROWEST, SHORTEST, NAME = 40, 6, 8, 18
 #: Cells of a turn's line that are not of the bar: mark, probability, spaces.
 _BESIDE = 12
 
@@ -41,18 +40,20 @@ class Written:
     whole: bool
 
 
-def cells(widget: Widget, row: Listed) -> tuple[Text, ...]:
-    """A transcript's line in the list."""
-    fits = row.ended in ("left", "moves", "answered")
-    mark = Text("●" if row.notes else "·", Style(color=tone(widget, "accent" if row.notes else "foreground")))
-    name = Text(row.id[-6:], Style(bold=True), no_wrap=True)
-    ended = Text(_cut(row.ended, 12), Style(color=None if fits else tone(widget, "warning"), dim=fits), no_wrap=True)
-    turns = Text(f"{row.turns}", justify="right")
-    known = " ".join(number(row.known[name]) for name in ("audience", "condition") if name in row.known)
-    told = known or number(row.known.get("visitor", "blind"))
-    return mark, name, turns, ended, Text(_cut(told, 24), Style(dim=row.blind, italic=row.blind), no_wrap=True), Text(
-        " ".join(f"#{tag}" for tag in row.tags), Style(color=tone(widget, "secondary")), no_wrap=True
-    ), Text(when(row.created), Style(dim=True), no_wrap=True)  # fmt: skip
+def cells(widget: Widget, row: Listed, unseen: str) -> tuple[Text, ...]:
+    """A transcript's line in the list; `unseen` stands for who it was where the coder is blind to it."""
+    fits = row.ended in WELL
+    dim, quiet = Style(dim=True), Style(dim=True, italic=True)
+    who = " ".join(part for part in (row.who, row.under) if part)
+    return (
+        Text("●" if row.notes else "·", Style(color=tone(widget, "accent" if row.notes else "foreground"))),
+        Text(row.id[-6:], Style(bold=True), no_wrap=True),
+        Text(_cut(unseen if row.blind else who, NAME), quiet if row.blind else Style(), no_wrap=True),
+        Text(f"{row.turns}", dim, justify="right"),
+        Text(_cut(row.ended, 12), dim if fits else Style(color=tone(widget, "warning")), no_wrap=True),
+        Text(when(row.created), dim, no_wrap=True),
+        Text(" ".join(f"#{tag}" for tag in row.tags), Style(color=tone(widget, "secondary")), no_wrap=True),
+    )
 
 
 def turn(widget: Widget, step: Step, last: int, width: int) -> Text:
@@ -69,15 +70,16 @@ def turn(widget: Widget, step: Step, last: int, width: int) -> Text:
     said = f"> {step.command}" if step.command else "asked" if step.decisions else "told"
     text.append(f"{step.number}/{last}  ", Style(dim=True))
     text.append(said, Style(bold=True, color=tone(widget, "accent")))
-    beside = [place(step), f"budget {step.budget:g}", *([f"reward {step.reward:g}"] if step.reward else [])]
-    text.append("   " + "   ".join(part for part in beside if part), Style(dim=True))
+    beside = [place(step), left(step), *([f"reward {step.reward:g}"] if step.reward else [])]
+    text.append("".join(f"   {part}" for part in beside if part), Style(dim=True))
     for note in step.notes:
         text.append("\n")
         text.append_text(noted(widget, note))
     names = [len(option) for choice in step.decisions for option in choice.options]
+    room = max(SHORTEST, width - _BESIDE - 2 * NARROWEST)
     for choice in step.decisions:
         text.append("\n\n")
-        text.append_text(_decided(widget, choice, min(OPTION, max(names)), width))
+        text.append_text(_decided(widget, choice, min(room, max(names)), width))
     text.append(f"\n\n{step.observation}" if step.observation else "")
     return text
 
@@ -97,13 +99,8 @@ def _decided(widget: Widget, choice: Choice, name: int, width: int) -> Text:
         text.append("\n▸ ", Style(color=tone(widget, "accent")))
         text.append(choice.chosen, Style(bold=True))
     if choice.facts:
-        text.append("\n  " + told(choice.facts), Style(dim=True))
+        text.append("\n  " + told_facts(choice.facts).replace("\n", "\n  "), Style(dim=True))
     return text
-
-
-def told(facts: Mapping[str, Any]) -> str:
-    """Facts on a line."""
-    return " · ".join(f"{name} {number(value)}" for name, value in facts.items())
 
 
 def noted(widget: Widget, note: Note) -> Text:
@@ -162,15 +159,17 @@ class NoteDialog(ModalScreen[Written | None]):
         Binding("ctrl+s", "save", "Keep it", show=False, priority=True),
     ]
 
-    def __init__(self, author: str, kind: str, turn: int) -> None:
+    def __init__(self, author: str, kind: str, turn: int | None) -> None:
         super().__init__()
         self._author, self._turn = author, turn
         kinds = [("fact: what happened", "fact"), ("interpretation: what it means", "interpretation")]
         self._kinds = kinds if kind == "fact" else kinds[::-1]
+        whole = [("this turn", False), ("the whole visit", True)]
+        self._about = whole if turn is not None else whole[1:]
 
     def compose(self) -> ComposeResult:
         with Vertical() as box:
-            box.border_title = f" turn {self._turn} "
+            box.border_title = " the visit " if self._turn is None else f" turn {self._turn} "
             box.border_subtitle = " Enter keeps it, Esc does not "
             yield Static("", id="problem", markup=False)
             with Horizontal():
@@ -178,7 +177,7 @@ class NoteDialog(ModalScreen[Written | None]):
                 yield Chip("", self._kinds, id="kind")
             with Horizontal():
                 yield Static("about", classes="name")
-                yield Chip("", [("this turn", False), ("the whole visit", True)], id="whole")
+                yield Chip("", self._about, id="whole")
             for name, value, hint in (
                 ("tag", "", "one word"),
                 ("text", "", "a sentence; may be empty"),

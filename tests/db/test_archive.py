@@ -132,7 +132,8 @@ def test_take_tells_everything_it_was_given(archive: Archive) -> None:
         seed=2**63 - 1,
     )
     recorder = archive.begin(about)
-    assert archive.take("latest").status == "running"
+    assert archive.take(recorder.take_id).status == "running"
+    assert archive.take("latest").id == parent, "it is finished"
     recorder.channels(CHANNELS)
     archive.set_render(recorder.take_id, {"loudness": -math.inf, "samples_hash": "2" * 64})
     recorder.fail("the source diverged")

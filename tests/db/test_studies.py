@@ -284,6 +284,28 @@ def test_annotations_are_blind_until_their_author_unblinds_and_never_change(arch
     assert those(withdrawn=True) == ids
 
 
+def test_a_trial_that_is_kept_goes_on_where_it_was_and_any_other_begins_anew(archive: Archive) -> None:
+    experiment, made = archive.studies.freeze(FROZEN), take(archive)
+    assert archive.studies.claim(experiment, 0, {})
+    told = visited(archive, experiment, 0, made)
+    for tokens in (5, 7):  # what is noted is all so far, and no sum
+        archive.studies.note(experiment, 0, {"rounds": [tokens]}, {"tokens": tokens})
+    (trial,) = archive.studies.trials(experiment)
+    assert (trial.status, trial.outcome, trial.cost) == ("running", {"rounds": [7]}, {"tokens": 7})
+    archive.studies.fail(experiment, 0, "no answer")
+    with pytest.raises(ArchiveError, match="is failed, and not this process's: claim it"):
+        archive.studies.note(experiment, 0, {}, {})
+    assert archive.studies.claim(experiment, 0, {}, failed=True, keep=True)
+    (trial,) = archive.studies.trials(experiment)
+    assert (trial.status, trial.attempts, trial.outcome) == ("running", 2, {"rounds": [7]})
+    assert [t.id for t in archive.visiting.transcripts()] == [told]
+    archive.studies.fail(experiment, 0, "no answer")
+    assert archive.studies.claim(experiment, 0, {}, failed=True)
+    (trial,) = archive.studies.trials(experiment)
+    assert (trial.attempts, trial.outcome, trial.cost) == (3, None, {"tokens": 7})
+    assert archive.visiting.transcripts() == []
+
+
 def test_gc_leaves_what_studies_rest_on_and_a_transcript_goes_with_its_last_take(archive: Archive) -> None:
     experiment = archive.studies.freeze(FROZEN)
     studied, work, alone, coded, shared = (take(archive, retention="scratch") for _ in range(5))

@@ -25,6 +25,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         audiences='[[audiences]]\nname = "SECRETaudience"\nvisitor = "random"',
         works='[[works]]\nname = "SECRETwork"\npiece = "SECRETpiece.toml"\n'
         '[[works]]\nname = "SECRETwork two"\npiece = "SECRETpiece.toml"\nseed = 2',
+        hypotheses='[hypotheses]\nH1 = "\\u001b]0;title\\u0007 \\u009b31m they \\u202Edo"',
         more="[stopping]\ntrials = 3",
     )
     return made
@@ -43,6 +44,8 @@ def test_a_study_is_frozen_run_reported_and_reviewed(folder: Path, descant: Desc
     frozen = json.loads(descant("experiment", "freeze", file, "--json").stdout)
     assert len(frozen["hash"]) == 64
     assert frozen["covers"]["primary"] == ["prefer/shuffled"]
+    assert frozen["namesakes"] == []
+    assert any("there is no control" in line for line in frozen["reserves"]["prefer/shuffled"])
     ran = json.loads(descant("experiment", "run", file, "--json", "--workers", 1).stdout)
     assert (ran["done"], ran["failed"], ran["left"]) == (3, 0, 5)
 
@@ -78,6 +81,12 @@ def test_a_study_is_frozen_run_reported_and_reviewed(folder: Path, descant: Desc
     assert "stopping.trials was 3 and is 4" in error("experiment", "run", file)
     descant("experiment", "run", file, "--deviation", "one more", "--author", "ann")
     assert len(json.loads(here("experiment", "review", file, "--json").stdout)) == 4
+    # Whoever freezes another study under the same name is told of this one.
+    file.write_text(file.read_text().replace("repeats = 1", "repeats = 2"))
+    again = here("experiment", "freeze", file).stdout
+    assert f"{frozen['hash'][:12]}: 4 of 8 trials done, 0 failed" in again
+    assert "H1: ]0;title 31m they do" in again
+    assert all(line.isprintable() for line in again.splitlines())
 
 
 def test_power_is_a_table_a_plot_and_a_number(descant: Descant, tmp_path: Path) -> None:

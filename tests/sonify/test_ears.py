@@ -118,6 +118,77 @@ def test_a_harmonic_tone_is_smoother_than_a_beating_one():
     )
 
 
+def pair(gap, seconds=4.0, hz=440):
+    return tone(hz, seconds) + tone(hz + gap, seconds)
+
+
+def strikes(times, seconds=4.0, decay_s=0.05, hz=440):
+    """Tones that are struck at some times and die away."""
+    t = time(seconds)
+    struck = (np.where(t >= at, np.exp(-np.clip(t - at, 0, None) / decay_s), 0) for at in times)
+    return tone(hz, seconds, level=0.4) * np.clip(sum(struck), 0, 1)
+
+
+@pytest.mark.parametrize("gap", [1, 2, 4, 9, 15])
+def test_beats_are_counted(gap):
+    """Two partials close together beat as often as they are apart, at any level and while they die away."""
+    for sound in (pair(gap), 0.01 * pair(gap), pair(gap) * np.exp(-time(4.0))):
+        ears = hear(sound, SR)
+        assert ears.beating[50:-2] == pytest.approx(gap, abs=0.3)
+        assert not (ears.onset_times > 0.1).any(), "no beat is an onset"
+
+
+def test_beats_of_overtones_are_heard_beside_a_fundamental_that_is_still():
+    sound = tone(220, 4.0) + sum(tone(f, 4.0) for f in (440, 443)) / 2
+    assert hear(sound, SR).beating[50:-2] == pytest.approx(3, abs=0.15)
+
+
+@pytest.mark.parametrize(
+    "sound",
+    [
+        tone(440, 4.0), pair(20), pair(60), pair(220), tone(261.6, 4.0) + tone(329.6, 4.0) + tone(392.0, 4.0),
+        tone(49, 4.0, partials=1 / np.arange(1, 30)), tone(205, 4.0, partials=1 / np.arange(1, 30)),
+        np.exp(-3 * time(4.0)) * tone(440, 4.0), np.sin(np.pi * time(4.0) / 4) * tone(440, 4.0),
+        np.sin(2 * np.pi * 440 * time(4.0) + 2 * np.sin(2 * np.pi * 6 * time(4.0))),
+        np.sin(2 * np.pi * 1000 * 2 ** (time(4.0) / 4)), np.random.default_rng(0).standard_normal(4 * SR) * 0.1,
+        strikes(np.arange(0.1, 4, 0.25)), strikes(np.arange(0.1, 4, 0.5), decay_s=0.3), np.zeros(4 * SR),
+    ],
+    ids=[
+        "tone", "20 Hz", "60 Hz", "a fifth", "chord", "low", "harmonic", "decay", "fade", "vibrato", "glide", "noise",
+        "strikes", "slow strikes", "silence",
+    ],
+)  # fmt: skip
+def test_what_is_no_beating_is_not_told_as_beating(sound):
+    assert not hear(sound, SR).beating.any()
+
+
+def test_what_comes_and_goes_without_a_rate_seldom_beats():
+    """Noise of 200 Hz width swings by far more than beats need to, but at no rate of its own."""
+    for seed in range(3):
+        spectrum = np.fft.rfft(np.random.default_rng(seed).standard_normal(4 * SR))
+        hertz = np.fft.rfftfreq(4 * SR, 1 / SR)
+        band = np.fft.irfft(np.where((hertz > 300) & (hertz < 500), spectrum, 0))
+        assert (hear(band, SR).beating > 0).mean() < 0.25
+
+
+def test_a_tremolo_is_told_as_beats_are():
+    """To the ear both are a fluctuation of so many Hz, so it is no negative control."""
+    for depth in (0.1, 0.5):
+        ears = hear(tone(440, 4.0) * (1 + depth * np.sin(2 * np.pi * 6 * time(4.0))), SR)
+        assert ears.beating[50:-2] == pytest.approx(6, abs=0.15)
+
+
+def test_the_shorter_window_hears_tones_that_follow_each_other_one_at_a_time():
+    rng = np.random.default_rng(0)
+    hz = np.repeat(220 * 2 ** (rng.permutation(16) / 12), SR // 8)
+    melody = hear(0.2 * np.sin(2 * np.pi * np.cumsum(hz) / SR), SR, 0.0625)
+    assert np.median(melody.roughness) > 0.1 > 0.05 > np.median(melody.brief_roughness)
+    counts = [np.median((chroma > 0.15).sum(axis=1)) for chroma in (melody.chroma, melody.brief_chroma)]
+    assert counts[0] >= 2 > counts[1] == 1
+    chord = hear(pair(15) + pair(60), SR, 0.0625)
+    assert np.median(chord.brief_roughness) > 0.02, "what is rough is rough in it, too"
+
+
 def test_onsets_are_found_within_ten_milliseconds():
     t = time(4.0)
     clicks, notes, jump = np.zeros_like(t), np.zeros_like(t), np.where(t < 2, 400, 800)
@@ -144,7 +215,7 @@ def test_what_only_moves_has_no_onsets():
 def test_silence_is_finite_and_defined():
     ears = hear(np.zeros((SR, 2)), SR)
     assert (ears.loudness == FLOOR).all()
-    for name in ("clarity", "centroid", "flatness", "roughness", "chroma", "balance", "width"):
+    for name in ("clarity", "centroid", "flatness", "roughness", "chroma", "beating", "balance", "width"):
         assert not getattr(ears, name).any(), name
     assert len(ears.onset_times) == 0
     assert roughness_of(np.zeros(1000), SR) == 0
@@ -155,7 +226,10 @@ def test_silence_is_finite_and_defined():
 def test_any_sound_gives_finite_measures_in_range(audio):
     ears = hear(audio, 8000)
     assert len(ears) == max(1, int(np.ceil(len(audio) / 8000 / 0.05 - 1e-6)))
-    for name in ("loudness", "clarity", "centroid", "flatness", "roughness", "chroma", "balance", "width"):
+    for name in (
+        "loudness", "clarity", "centroid", "flatness", "roughness", "chroma", "brief_roughness", "brief_chroma",
+        "beating", "balance", "width",
+    ):  # fmt: skip
         assert np.isfinite(getattr(ears, name)).all(), name
     assert (ears.loudness >= FLOOR).all()
     assert (np.abs(ears.balance) <= 1.0001).all()

@@ -70,6 +70,7 @@ def plant(archive: Archive, record: ExperimentRecord, factors: Any) -> None:
         )
     )
     facts = {"model": "SECRETmodel", "tokens": 12, "latency_s": 0.25, "flips": 1, "way": "SECRETmodel", "retries": 0}
+    facts |= {"by_order": "four 0.4, one 0.6; one 0.5, four 0.5"}
     decision = {
         "about": "prefer",
         "asks": f"Which? {ESCAPES}",
@@ -83,5 +84,6 @@ def plant(archive: Archive, record: ExperimentRecord, factors: Any) -> None:
         TurnRecord(number=1, command="", observation="", decisions=(decision,)),
     ]
     archive.visiting.add_turns(found, turns)
-    archive.visiting.end_transcript(found, "SECRETmodel: no answer from http://SECRETmodel")
+    report = {"tokens": 69, "cost": 0.004}
+    archive.visiting.end_transcript(found, "SECRETmodel: no answer from http://SECRETmodel", report)
     archive.studies.fail(record.id, 3, "SECRETmodel: no answer")

@@ -107,3 +107,16 @@ def test_eyes_know_no_other_room() -> None:
         "studio.pictures.eyes",
     }
     assert not loaded & {"pieces", "sonify", "db", "PIL", "torch"}
+
+
+def test_the_hue_is_that_of_what_stands_out_of_the_ground():
+    """An amber curve on navy, as the views draw it; an empty ground has its own hue, and a small thing is seen."""
+    navy, amber = (18, 22, 48), (230, 160, 60)
+    ground = np.full((36, 64, 3), navy, np.uint8)
+    curve = ground.copy()
+    curve[18:20, 8:40] = amber
+    full = np.full((36, 64, 3), amber, np.uint8)
+    found = see(np.stack([ground, curve, full]), 8.0).hue
+    assert found[0] == pytest.approx(232, abs=8)
+    assert found[1] == pytest.approx(found[2], abs=12)
+    assert found[2] == pytest.approx(35, abs=5)

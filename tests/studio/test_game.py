@@ -49,8 +49,8 @@ def gallery(rules: Rules = Rules(), **more: object) -> Game:  # noqa: B008
     return Game([Room(STEADY, 2, touched), Room(TURNS), Room(LOW)], rules, **more)  # type: ignore[arg-type]
 
 
-def entered(room: int = 0, rules: Rules = Rules()) -> Game:  # noqa: B008
-    game = gallery(rules)
+def entered(room: int = 0, rules: Rules = Rules(), rooms: Sequence[Room] = ()) -> Game:  # noqa: B008
+    game = Game(rooms, rules) if rooms else gallery(rules)
     _, info = game.reset(seed=1)
     game.step(f"go {info['arguments']['go'][room]}")
     return game
@@ -122,10 +122,11 @@ def test_what_is_known_pays_nothing(stretch):
         game.step(f"listen {moment}")
     budget = game.budget
     for moment, word in enumerate(changed):
+        game.step(f"rewind {moment}")
         if "predict" in game.arguments():
             game.step(f"predict {word}")
             text, *_ = game.step(f"listen {moment}")
-            assert text.endswith("The prediction was of a moment that is known: it is worth nothing.")
+            assert text.endswith(f"The prediction was of moment {moment}, which is known: it is worth nothing.")
     assert game.budget < budget
     assert game.deeds.nats == []
     fresh = entered(1, rules)
@@ -193,8 +194,9 @@ def test_what_is_heard_is_the_artefact_and_nothing_else():
     def heard(room: Room, seed: int) -> str:
         game = Game([room])
         _, info = game.reset(seed=seed)
-        game.step(f"go {info['arguments']['go'][0]}")
-        return game.step("listen on")[0]
+        name = info["arguments"]["go"][0]
+        said = [game.step(command)[0] for command in (f"go {name}", "listen on", "look", "compare 0", "wait")]
+        return "\n".join(said).replace(name, "NAME")
 
     def other(touches: tuple[Touch, ...]) -> Artefact:
         raise AssertionError(SECRET)
@@ -293,19 +295,57 @@ def test_what_is_no_distribution_is_refused(wrong):
         parse(wrong)
 
 
-def test_honest_shares_pay_best():
-    """A proper score: of all shares that may be said of a coin of 0.7, 0.7 earns most."""
-    rng, said = np.random.default_rng(0), np.linspace(0.05, 0.95, 19)
-    outcomes = np.where(rng.random(4000) < 0.7, "louder", "softer")
+@pytest.mark.parametrize("believed", [0.5, 0.7, 0.9, 0.97])
+def test_honest_shares_pay_best(believed):
+    """A proper score: of all shares that may be said, what is believed is expected to earn most."""
 
-    def worth(share: float) -> float:
-        forecasts, total = Forecasts(), 0.0
-        for outcome in outcomes:
-            forecasts.waiting = {"louder": share, "softer": 1 - share}
-            total += forecasts.score(str(outcome))
-        return total
+    def worth(share: float, outcome: str) -> float:
+        return Forecasts(waiting={"louder": share, "softer": 1 - share}).score(outcome)
 
-    assert said[int(np.argmax([worth(share) for share in said]))] == pytest.approx(0.7, abs=0.051)
+    said = np.linspace(0, 1, 1001)
+    earns = [believed * worth(share, "louder") + (1 - believed) * worth(share, "softer") for share in said]
+    assert said[int(np.argmax(earns))] == pytest.approx(believed, abs=0.001)
+
+
+def test_a_prediction_is_of_its_moment_and_of_no_other():
+    """Nobody is paid, nor pays, for what was said of a moment and came at another."""
+    for away in (["listen 10"], ["wait", "listen on"]):
+        game = entered(1)
+        game.step("listen 0")
+        budget = game.budget
+        assert game.step("predict higher")[0] == "It is noted what you say of moment 4."
+        for command in away:
+            text = game.step(command)[0]
+        assert "The prediction was of moment 4, which is not what came: it is worth nothing." in text
+        assert (game.deeds.nats, game.budget) == ([], budget - 4)
+
+
+def test_any_moment_may_be_named_though_only_some_are_proposed():
+    game = entered(rooms=[Room(music([440.0] * 80))])
+    proposed = game.arguments()["listen"]
+    assert len(proposed) == 26
+    assert "8" not in proposed
+    assert game.step("listen 8")[0].startswith("8: ")
+    assert game.step("rewind 9")[0] == "The next moment is 9."
+    assert game.step("compare 9")[0].startswith("From 9 to 11: ")
+    for wrong in ("listen 80", "listen -1", "rewind 60", "compare 11", "listen 08"):
+        assert "choose of" in game.step(wrong)[0], wrong
+
+
+def test_a_control_at_its_end_does_not_move_costs_nothing_and_is_no_touch():
+    game = entered(rooms=[Room(STEADY, 1, lambda touches: STEADY)])
+    game.step("listen 0")
+    budget = game.budget
+    for command in ("touch a up", "fork a up"):
+        assert game.step(command)[0] == "It does not move any further."
+    assert (game.budget, game.deeds.touches, "choose" in game.arguments()) == (budget, 0, False)
+
+
+def test_what_is_done_idly_is_counted():
+    game = entered()
+    for command in ("sleep", "wait", "sleep", "look"):
+        game.step(command)
+    assert (game.deeds.sleeps, game.deeds.waits) == (2, 1)
 
 
 # --- touching, forking, mirrors, the button
@@ -375,11 +415,39 @@ def test_moves_end_the_game():
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"budget": -1.0}, {"cost": float("nan")}, {"stretch": 0}, {"moves": 0}, {"price": float("inf")}]
+    "wrong",
+    [
+        {"budget": -1.0},
+        {"cost": float("nan")},
+        {"stretch": 0},
+        {"moves": 0},
+        {"price": float("inf")},
+        {"moments": 0},
+        {"controls": -1},
+    ],
 )
 def test_rules_that_cannot_be_are_refused(wrong):
     with pytest.raises(GameError, match="rules with"):
         Rules(**wrong)
+
+
+def test_rooms_can_be_made_alike_in_all_but_what_there_is_to_be_heard():
+    """Neither how long a take is nor how many controls it has is there to be told, or to be tried out."""
+    rooms = [Room(music([440.0] * 24), 2, touched), Room(music([440.0] * 12), 1, touched)]
+    for rules, alike in (
+        (Rules(), False),
+        (Rules(moments=10, controls=1), True),
+        (Rules(moments=10, controls=0), True),
+    ):
+        told: list[list[object]] = [[], []]
+        for room in (0, 1):
+            game = Game(rooms, rules)
+            name = game.reset(seed=1)[1]["arguments"]["go"][room]
+            for command in (f"go {name}", "listen 8", "listen on", "rewind 8", "touch a up", "wait"):
+                text, *_, info = game.step(command)
+                told[room].append((text.replace(name, "NAME"), info["arguments"]))
+        assert (told[0] == told[1]) == alike
+        assert "10 moments" in str(told[0][0]) or not alike
 
 
 def test_games_and_rooms_that_cannot_be_are_refused():

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,6 +15,7 @@ import pytest
 
 from studio.audience import hf
 from studio.audience.hf import LanguageModel
+from studio.audience.identity import identity
 from studio.audience.visitor import AudienceError, Question, Visitor, invite
 from tests.tiny_models import tiny
 
@@ -51,7 +55,61 @@ def test_other_weights_are_another_revision(folders, tmp_path):
     other = tiny(tmp_path / "other", "qwen2", seed=1)
     revisions = [visitor(folder).about()["revision"] for folder in (folders["qwen2"], copy, other)]
     assert revisions[0] == revisions[1] != revisions[2]
-    assert all(str(revision).startswith("sha256:") for revision in revisions)
+    assert all(re.fullmatch(r"sha256:[0-9a-f]{64}", str(revision)) for revision in revisions)
+    assert [identity(f"hf:{folder}") for folder in (folders["qwen2"], copy, other)] == revisions
+
+
+def without(name: str) -> Callable[[Path], None]:
+    return lambda folder: (folder / name).unlink()
+
+
+def more(name: str) -> Callable[[Path], Any]:
+    return lambda folder: (folder / name).write_bytes((folder / name).read_bytes() + b" ")
+
+
+@pytest.mark.parametrize(
+    ("change", "same"),
+    [
+        (more("model.safetensors"), False),
+        (more("config.json"), False),
+        (more("tokenizer.json"), False),
+        (more("chat_template.jinja"), False),
+        (without("chat_template.jinja"), False),
+        (lambda folder: (folder / "chat_template.jinja").rename(folder / "other.jinja"), False),
+        (lambda folder: (folder / "README.md").write_text("Another day."), True),
+        (lambda folder: (folder / "pytorch_model.bin").write_bytes(b"not read"), True),
+    ],
+)
+def test_a_folder_is_known_by_whatever_it_answers_from(folders, tmp_path, change, same):
+    """Names and contents, and not where it is, nor what is not read."""
+    folder = shutil.copytree(folders["qwen2"], tmp_path / "elsewhere")
+    assert identity(f"hf:{folder}") == identity(f"hf:{folders['qwen2']}")
+    change(folder)
+    assert (identity(f"hf:{folder}") == identity(f"hf:{folders['qwen2']}")) is same
+
+
+def test_visitors_are_known_without_loading_anything(folders, tmp_path):
+    (tmp_path / "script").write_text("look\n")
+    script = identity(f"scripted:{tmp_path / 'script'}")
+    (tmp_path / "script").write_text("leave\n")
+    assert script != identity(f"scripted:{tmp_path / 'script'}")
+    assert identity("openai:org/model:tag@main@https://models.example.org/v1") == "model:org/model:tag@main"
+    assert identity("openai:model") == "model:model"
+    assert [identity(name) for name in ("listener", "random", "human")] == [""] * 3
+    with pytest.raises(AudienceError, match=r"hf:owner/none: neither a folder nor a model.*hf download NAME"):
+        identity("hf:owner/none")
+    with pytest.raises(AudienceError, match=r"hf:/not/there: neither"):
+        identity("hf:/not/there")
+    with pytest.raises(AudienceError, match="script2 cannot be read: No such file"):
+        identity(f"scripted:{tmp_path / 'script2'}")
+    with pytest.raises(AudienceError, match="zero is no file"):
+        identity("scripted:/dev/zero")
+    words = f"from studio.audience.identity import identity; identity('hf:{folders['gpt2']}')\ntry: identity('hf:a/b')"
+    loaded = "import sys; print([m for m in ('torch', 'transformers') if m in sys.modules])"
+    done = subprocess.run(
+        [sys.executable, "-c", f"{words}\nexcept Exception: {loaded}"], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == "[]"
 
 
 def test_a_model_of_the_hub_is_taken_from_the_cache_and_known_by_its_commit(folders, tmp_path, monkeypatch):
@@ -63,7 +121,8 @@ def test_a_model_of_the_hub_is_taken_from_the_cache_and_known_by_its_commit(fold
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     about = LanguageModel("owner/name", tmp_path).about()
-    assert (about["model"], about["revision"]) == ("owner/name", commit)
+    assert (about["model"], about["revision"]) == ("owner/name", f"commit:{commit}")
+    assert identity("hf:owner/name") == f"commit:{commit}"
     (home / "snapshots" / commit / "model.safetensors").unlink()  # half of it was fetched, once
     with pytest.raises(AudienceError, match=r"hf:owner/name: "):
         LanguageModel("owner/name", tmp_path)

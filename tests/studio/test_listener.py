@@ -7,12 +7,17 @@ import numpy as np
 import pytest
 from scipy.stats import kendalltau
 
+from db.archive import Archive
+from pieces.piece import parse_piece
 from studio.audience.attending import attend
 from studio.audience.learner import INTERESTING, Habits, Learner, verdict
 from studio.audience.listener import Listener
 from studio.audience.playing import Transcript
 from studio.audience.rooms import Mirror, Room, Rules
 from studio.audience.visitor import AudienceError, Question, Visitor, invite, visitor_names
+from studio.compose import compose
+from studio.perceive import artefact as perceived
+from studio.plan import plan
 from studio.words.artefact import Artefact
 from studio.words.registers import spoken
 from studio.words.tokens import PER_MOMENT, VOCABULARY, tokens
@@ -308,13 +313,55 @@ def test_too_short_a_take_and_an_unknown_audience_are_refused(tmp_path):
         invite("listener:gpt", tmp_path)
 
 
+@pytest.fixture(scope="module")
+def rendered(tmp_path_factory):
+    """Takes composed and rendered: their moments in tokens. Two signals, one is pitch, one brightness and a curve."""
+    folder, rng = tmp_path_factory.mktemp("rendered"), np.random.default_rng(2)
+    signals = {
+        "changing": np.concatenate([np.tile(rng.random((12, 2)), (5, 1)) for _ in range(4)]),
+        "pattern": np.tile(rng.random((12, 2)), (20, 1)),
+        "noise": rng.random((240, 2)),
+        "constant": np.tile(rng.random((1, 2)), (120, 1)),
+    }
+    lanes = {
+        "pitch": {"channel": "heard", "domain": [0, 1], "range": ["C3", "C5"]},
+        "cutoff": {"channel": "bright", "domain": [0, 1], "range": [400.0, 8000.0]},
+        "count": 6,
+    }
+    told = {}
+    with Archive.open(folder / "archive.db") as archive:
+        for kind, rows in signals.items():
+            np.savez(folder / f"{kind}.npz", heard=rows[:, 0], bright=rows[:, 1])
+            part = {"source": "series", "rate": EVENTS, "ticks": len(rows), "inputs": {"data": f"{kind}.npz"}}
+            piece = parse_piece(
+                {
+                    "title": kind,
+                    "parts": {"melody": part},
+                    "score": {"voices": {"v": {"instrument": "partials", "lanes": lanes}}},
+                    "picture": {"view": "plots", "options": {"channels": ["bright"]}},
+                    "master": {"tail": 0.0},
+                },
+                kind,
+            )
+            told[kind] = tokens(perceived(archive, compose(archive, plan(kind, piece, folder), 1)))
+    return told
+
+
 @pytest.mark.slow
-def test_what_changes_interests_most_then_a_pattern_then_noise_and_a_constant_whoever_listens(tmp_path):
-    """Kendall's tau is 1 for each of five listeners."""
-    takes = {"changing": take("changing"), "pattern": take("pattern"), "noise": take("chance")}
-    takes["constant"] = perform([(60, 0.5, 0.5, 0.5, 0.5, 0.5)] * (15 * EVENTS))
+def test_what_changes_interests_most_then_a_pattern_then_noise_and_a_constant_whoever_listens(rendered, tmp_path):
+    """Kendall's tau is 1 for each of five listeners; what is constant is never what they learn from."""
     for seed in range(5):
         learner = Learner(tmp_path, seed, Habits(layers=1))
-        found = {kind: learner.attend(tokens(artefact), seed)[:, 1].mean() for kind, artefact in takes.items()}
+        found = {kind: learner.attend(stream, seed)[:, 1].mean() for kind, stream in rendered.items()}
         assert kendalltau([3, 2, 1], [found[kind] for kind in ("changing", "pattern", "noise")]).statistic == 1
-        assert abs(found["constant"]) < INTERESTING / 5
+        assert abs(found["constant"]) < found["pattern"]
+        assert found["changing"] > 1.5 * found["pattern"]
+
+
+def test_the_listener_as_it_is_shipped_hears_the_same_and_a_take_again_interests_it_less(rendered, learner):
+    order = ("changing", "pattern", "noise")
+    found = {kind: learner.attend(rendered[kind], 0)[:, 1].mean() for kind in order}
+    assert found["changing"] > 1.5 * found["pattern"] > 2 * found["noise"]
+    for kind, share in (("changing", 0.9), ("pattern", 0.5)):
+        learner.attend(rendered[kind], 0)
+        assert learner.attend(rendered[kind], 0, remember=True)[:, 1].mean() < share * found[kind]

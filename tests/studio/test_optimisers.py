@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from studio.audience.optimisers import SteererError, make, optimiser_names
 from tests.tasting import Gallery, interval
 
-TASTES = 60
+TASTES = 120
 
 
 @pytest.fixture(scope="module")

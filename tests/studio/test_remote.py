@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import base64
-import io
-import json
 import re
-import wave
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from PIL import Image
-from pydantic import TypeAdapter
 
-from studio.audience.endpoints import WAYS, Chat, labels, pictures, wav
+from studio.audience.endpoints import WAYS, Chat, labels
+from studio.audience.hf import LanguageModel
 from studio.audience.playing import Transcript, play, retraced
 from studio.audience.rooms import Rules
 from studio.audience.visitor import Decision, Question, Visitor, invite
@@ -30,6 +26,7 @@ from tests.serving import (
     Answer,
     Asked,
     Standin,
+    choices_of,
     chooses,
     completion,
     nothing_kept,  # noqa: F401
@@ -42,7 +39,7 @@ from tests.serving import (
     visitor,
     wants,
 )
-from tests.studio.test_game import RATE, gallery, music
+from tests.studio.test_game import gallery
 from tests.tiny_models import network, saved, tokenizer
 
 
@@ -56,12 +53,12 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     answer = words('<|im_start|>assistant\n{"choice": "A"}<|im_end|>')["input_ids"]
     head = len(words("<|im_start|>assistant\n")["input_ids"])
     rng = torch.Generator().manual_seed(0)
-    optimiser = torch.optim.Adam(model.parameters(), 3e-3)
-    for _ in range(60):
-        before = torch.randint(len(words), (8, 40), generator=rng)
-        ids = torch.cat([before, torch.tensor([answer] * 8)], dim=1)
+    optimiser = torch.optim.Adam(model.parameters(), 1e-2)
+    for _ in range(40):
+        before = torch.randint(len(words), (4, 20), generator=rng)
+        ids = torch.cat([before, torch.tensor([answer] * 4)], dim=1)
         targets = ids.clone()
-        targets[:, : 40 + head] = -100
+        targets[:, : 20 + head] = -100
         optimiser.zero_grad()
         model(ids, labels=targets).loss.backward()
         optimiser.step()
@@ -92,7 +89,8 @@ def test_a_real_model_plays_a_real_game(real, tiny_model):
         assert one.facts["tokens_in"] > 100
         assert (one.facts["retries"], one.facts["rotations"]) == (0, 2)
     assert any(one.facts["flips"] for one in asked), "an untrained model prefers places, and it shows"
-    assert found.about["tokens_in"] == sum(int(one.facts["tokens_in"]) for one in asked)
+    assert found.report.tokens == sum(int(one.facts["tokens"]) for one in asked)
+    assert found.about["way"] == "systemone"
     assert Transcript.model_validate_json(found.model_dump_json()) == found
     assert not retraced(gallery(rules), found)
     again = play(gallery(rules), visitor(real, str(tiny_model)), 3)
@@ -109,6 +107,25 @@ def test_what_it_is_told_counts(real, tiny_model):
         found.observe(words)
         told.append(found.decide(ASKS).probabilities)
     assert told[0] == told[1] != told[2]
+
+
+def test_a_model_answers_there_as_it_does_here(real, tiny_model):
+    """The same weights, asked over HTTP and in this process: equal prompts, to the token, and equal probabilities."""
+    there, here = visitor(real, str(tiny_model), repeats=1), LanguageModel(str(tiny_model), Path("nowhere"), 1, 0.0)
+    there.decide(ASKS)  # they have met
+    for found in (there, here):
+        found.begin("You are in a gallery.", 1)
+        found.observe("The hall. Rooms: amber, birch.")
+    asked = Question("rate", "How do you rate amber?", ("0", "1", "2", "3"), 9.0, 2)
+    far = there.decide(asked)
+    turned = asked.options[far.facts["first"] :] + asked.options[: far.facts["first"]]
+    near = here.decide(replace(asked, options=turned))
+    assert dict(zip(turned, near.probabilities, strict=True)) == pytest.approx(
+        dict(zip(asked.options, far.probabilities, strict=True)), rel=1e-4
+    )
+    assert max(near.probabilities) > 0.5, "it is not the same for all"
+    assert near.facts["tokens"] == far.facts["tokens"]
+    assert near.facts["prompt"] == far.facts["prompt"]
 
 
 @pytest.mark.parametrize("sense", ["pictures", "sound"])
@@ -144,7 +161,7 @@ def test_a_model_that_is_not_there(real):
 def test_ways_are_tried_in_order_and_each_once():
     with standin({CHAT: FINE}) as at:
         found = visitor(at.url, repeats=3)
-        assert found.about()["way"] == "not met"
+        assert "way" not in found.about()
         found.decide(ASKS)
         assert at.paths() == [DECISIONS, SYSTEMONE, CHAT, *[CHAT] * 3]
         found.begin("Again.", 2)
@@ -155,23 +172,8 @@ def test_ways_are_tried_in_order_and_each_once():
 
 def test_what_is_broken_leads_nowhere_else():
     with standin({DECISIONS: status(500, {"error": {"message": "a fuse"}}), CHAT: FINE}) as at:
-        assert refused(visitor(at.url)) == "the server fails, also after 0 retries: 500 a fuse"
+        assert refused(visitor(at.url)) == "the server fails, in 1 try: 500 a fuse"
         assert at.paths() == [DECISIONS]
-
-
-def choices_of(asked: Asked, weights: Mapping[str, float]) -> dict[str, Any]:
-    """Decisions with probabilities by option."""
-    answers = []
-    for question in asked.body["questions"]:
-        known = {one["value"]: weights.get(one["value"], 0.5) for one in question["choices"]}
-        shares = [{"value": value, "probability": known[value] / sum(known.values())} for value in known]
-        best = max(known, key=lambda value: known[value])
-        about = {"type": "choice", "name": question["name"], "choice": best, "confidence": 1.0}
-        answers.append({**about, "probabilities": shares})
-    usage: dict[str, Any] = {"input_tokens": 100, "output_tokens": 2, "total_tokens": 102}
-    usage |= {"input_tokens_details": {"cache_write_tokens": 0, "cached_tokens": 0}}
-    usage |= {"output_tokens_details": {"reasoning_tokens": 0}}
-    return {"answers": answers, "model": "luna-1", "usage": usage}
 
 
 def decided(weights: Mapping[str, float], **more: Any) -> Answer:
@@ -234,6 +236,10 @@ def test_a_liking_for_a_place_falls_out_and_is_reported():
         made = visitor(at.url, repeats=2).decide(two)
         assert [*options_of(at.asked[-2]).values()] == [*options_of(at.asked[-1]).values()][::-1]
     assert (made.probabilities, made.facts["flips"]) == ((0.5, 0.5), 1)
+    first, second = (part.split(", ") for part in str(made.facts["by_order"]).split("; "))
+    assert first[0].partition(" ")[0] == second[1].partition(" ")[0]
+    assert first[0].endswith(" 1.0000")
+    assert second[0].endswith(" 1.0000"), "as they were shown: whatever stands first"
     with standin({CHAT: wants("first")}) as at:
         made = visitor(at.url, repeats=5).decide(Question("prefer", "Which?", ("last", "first")))
     assert (made.option, made.probabilities, made.facts["flips"]) == ("first", (0.0, 1.0), 0)
@@ -322,6 +328,18 @@ def test_money_is_counted_over_all_visits():
         assert refused(found) == "0.00051 is spent; max_cost is 0.0005"
 
 
+def test_what_was_no_answer_is_paid_for_too():
+    """Nobody has a decision to count it by; the report of the visit has."""
+    with standin({CHAT: [FINE, wants("look"), says(None, refusal="No.")]}) as at:
+        found = visitor(at.url, repeats=1, retries=2, price_in=2.0)
+        found.begin("You are in a gallery.", 1)
+        assert (found.report().tokens, found.report().cost) == (0, 0)
+        assert found.decide(ASKS).facts["tokens"] == found.report().tokens == 2 * 57, "a test, and an answer"
+        found.begin("Again.", 2)
+        assert "it refused: No." in refused(found)
+        assert (found.report().tokens, found.report().cost) == (3 * 57, pytest.approx(3 * 50 * 2 / 1e6))
+
+
 def test_a_server_that_does_not_count():
     body = completion('{"choice": "A"}')
     del body["usage"]
@@ -333,118 +351,6 @@ def test_a_server_that_does_not_count():
         assert "counts no tokens" in refused(visitor(at.url, senses="pictures"))
 
 
-# Ears and eyes
-
-
-CLIP = music([440.0, 660.0], ((200, 0, 0), (0, 0, 200)))
-
-
-def parts_of(asked: Asked, kind: str) -> list[Any]:
-    content = asked.body["messages"][-1]["content"]
-    return [part[kind] for part in content if part["type"] == kind] if isinstance(content, list) else []
-
-
-def perceives(each: Mapping[str, int] = {"image_url": 16, "input_audio": 20}, spells: bool = False) -> Answer:
-    """A server that takes some tokens for a sound or a picture; or one that takes them for text."""
-
-    def answer(to: BaseHTTPRequestHandler, asked: Asked) -> None:
-        taken = sum(count * len(parts_of(asked, kind)) for kind, count in each.items())
-        text = json.dumps(asked.body["messages"]) if spells else ""
-        body = completion('{"choice": "A"}')
-        status(200, body | {"usage": {"prompt_tokens": 50 + taken + len(text) // 4, "completion_tokens": 7}})(to, asked)
-
-    return answer
-
-
-@pytest.mark.parametrize("sense", ["pictures", "sound"])
-def test_what_is_dropped_or_spelled_is_not_taken(sense):
-    with standin({CHAT: perceives({})}) as at:
-        assert f"takes no {sense}: a prompt has 50 tokens with and 50 without" in refused(visitor(at.url, senses=sense))
-    with standin({CHAT: perceives({"image_url": 2, "input_audio": 2})}) as at:
-        assert re.search(f"takes no {sense}: a prompt has 5[28] tokens with", refused(visitor(at.url, senses=sense)))
-    with standin({CHAT: perceives({}, spells=True)}) as at:
-        assert f"takes no {sense}, it spells them" in refused(visitor(at.url, senses=sense))
-
-    def objects(to: BaseHTTPRequestHandler, asked: Asked) -> None:
-        sent = parts_of(asked, "image_url") + parts_of(asked, "input_audio")
-        (status(400, {"detail": "no such part"}) if sent else FINE)(to, asked)
-
-    with standin({CHAT: objects}) as at:
-        assert f"takes no {sense}: 400 no such part" in refused(visitor(at.url, senses=sense))
-
-
-def test_a_model_with_ears_and_eyes_gets_the_clip_itself():
-    with standin({CHAT: perceives()}) as at:
-        found = visitor(at.url, senses="sound, pictures", repeats=1)
-        assert found.senses == {"sound", "pictures"}
-        found.decide(ASKS)
-        before = len(at.asked)
-        assert not parts_of(at.asked[-1], "image_url"), "nothing was listened to yet"
-        found.observe("0: red, 1: blue", [CLIP])
-        found.decide(ASKS)
-        assert len(at.asked) == before + 1, "it is tested once"
-        sounds, seen = parts_of(at.asked[-1], "input_audio"), parts_of(at.asked[-1], "image_url")
-        whole = json.dumps(at.asked[-1].body)
-    assert [one["format"] for one in sounds] == ["wav"]
-    with wave.open(io.BytesIO(base64.b64decode(sounds[0]["data"]))) as file:
-        assert (file.getframerate(), file.getnchannels()) == (RATE, 2)
-        heard = np.frombuffer(file.readframes(10**6), "<i2").reshape(-1, 2) / 32767
-    assert np.abs(heard - CLIP.audio).max() < 1e-4
-    images = [Image.open(io.BytesIO(base64.b64decode(one["url"].partition(",")[2]))) for one in seen]
-    assert [image.getpixel((0, 0)) for image in images] == [(200, 0, 0), (0, 0, 200)]
-    assert not any(image.info for image in images), "no title, no comment"
-    assert not re.search(r"file_?name|title|alt", whole)
-
-
-def test_a_model_without_them_gets_words_alone():
-    with standin({CHAT: wants("go")}) as at:
-        found = visitor(at.url)
-        found.observe("0: red", [CLIP])
-        found.decide(ASKS)
-        assert isinstance(at.asked[-1].body["messages"][-1]["content"], str)
-
-
-def test_only_the_last_clips_are_sent_again():
-    with standin({CHAT: perceives()}) as at:
-        found = visitor(at.url, senses="sound", clips=2, repeats=1)
-        for level in (0.1, 0.2, 0.3):
-            found.observe("0: a tone", [music([440.0 * (1 + level)])])
-        found.decide(ASKS)
-        sent = [one["data"] for one in parts_of(at.asked[-1], "input_audio")]
-    assert sent == [wav(music([440.0 * (1 + level)])) for level in (0.2, 0.3)]
-
-
-def test_large_pictures_are_sent_smaller():
-    wide = np.zeros((8, 600, 1200, 3), np.uint8)
-    clip = type(CLIP)(CLIP.audio[: RATE // 2], RATE, wide, 16.0)
-    [url] = pictures(clip)
-    assert Image.open(io.BytesIO(base64.b64decode(url.partition(",")[2]))).size == (512, 256)
-
-
-def test_decisions_get_the_pictures_themselves_too():
-    """Sent as the client's own types have it, and answered in them: else the stand-in would be no stand-in."""
-    from openai.types import Decision as Answered
-    from openai.types.decision_input_image_param import DecisionInputImageParam
-
-    def answer(to: BaseHTTPRequestHandler, asked: Asked) -> None:
-        [message] = asked.body["input"]
-        images = [part for part in message["content"] if part["type"] == "input_image"]
-        TypeAdapter(list[DecisionInputImageParam]).validate_python(images)
-        body = choices_of(asked, {"look": 1, "go": 2, "leave": 1})
-        body["usage"]["input_tokens"] += 16 * len(images)
-        Answered.model_validate(body)
-        status(200, body)(to, asked)
-
-    with standin({DECISIONS: answer, CHAT: perceives()}) as at:
-        found = visitor(at.url, senses="pictures")
-        found.observe("0: red, 1: blue", [CLIP])
-        made = found.decide(ASKS)
-        sent = [part["image_url"] for part in at.asked[-1].body["input"][0]["content"][1:]]
-        assert at.paths() == [DECISIONS] * 4
-    assert sent == pictures(CLIP)
-    assert made.probabilities == pytest.approx((0.25, 0.5, 0.25))
-
-
 # What it says of itself
 
 
@@ -452,7 +358,8 @@ def test_it_is_a_visitor_and_says_who_it_is():
     found = invite("openai:m@http://127.0.0.1:8000/v1", Path("nowhere"))
     assert isinstance(found, Visitor)
     about = found.about()
-    assert {"model": "m", "host": "127.0.0.1:8000", "way": "not met"}.items() <= about.items()
+    assert {"model": "m", "host": "127.0.0.1:8000", "repeats": 2}.items() <= about.items()
+    assert not {"way", "served", "senses", "clips"} & {*about}, "what is not known, and what it is not asked with"
     assert re.fullmatch(r"[0-9a-f]{64}", str(about["prompt"]))
     assert found.report().progress is None
     assert found.name == "openai:m@http://127.0.0.1:8000/v1"
@@ -465,7 +372,9 @@ def test_long_visits_forget_their_beginning():
             found.observe(f"{i}: a tone of some height")
         made: Decision = found.decide(ASKS)
         told = at.asked[-1].body["messages"][-1]["content"]
-    assert made.facts["dropped"] > 50
+    lines = ["The hall. Rooms: amber, birch.", *(f"{i}: a tone of some height" for i in range(100))]
+    all_told = sum(len(line) + 1 for line in lines)
+    assert made.facts["dropped"] == all_told - sum(len(line) + 1 for line in told.splitlines() if "a tone" in line)
     assert "99: a tone" in told
     assert "\n3: a tone" not in told
     assert "You are in a gallery." in told

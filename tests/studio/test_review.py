@@ -6,6 +6,7 @@ import dataclasses
 import json
 import sys
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -13,8 +14,8 @@ from hypothesis import strategies as st
 from db.archive import Archive
 from pieces.errors import DescantError
 from studio.audience.gallery import Gallery
-from studio.retelling import Moment, Reteller, retold, retraced
-from studio.review import Review, Wanted, bar, seen_text
+from studio.retelling import Moment, Reteller, retold, retraced, saved
+from studio.review import OUTSIDE, Review, Wanted, bar, choices, seen_text
 from tests.studio.experiment.studying import write_visitors
 from tests.studio.reviewing import PLANTED, make_archive
 
@@ -98,6 +99,65 @@ def test_lists_are_narrowed_but_not_by_what_is_hidden(archive):
     assert ann.listed(Wanted(condition="sham")) == []
 
 
+def test_lists_are_narrowed_by_study_and_by_how_visits_went(archive):
+    study, ann = study_of(archive), Review(archive, author="ann")
+    rows = ann.listed()
+    assert len(rows) == 5
+    found = choices(rows)
+    assert dict(found.studies) == {study: "test study", OUTSIDE: OUTSIDE}
+    assert (found.audiences, found.conditions) == (("random",), ()), "nothing of those to which she is blind"
+    assert {row.experiment for row in ann.listed(Wanted(study=study))} == {study}
+    assert [row.who for row in ann.listed(Wanted(study=OUTSIDE))] == ["random"]
+    assert [row.who for row in ann.listed(Wanted(audience="random"))] == ["random"]
+    with pytest.raises(DescantError, match="you are blind"):
+        ann.listed(Wanted(audience="random", study=study))
+    assert [row.ended for row in ann.listed(Wanted(ended="failed"))] == ["broken off"]
+    assert len(ann.listed(Wanted(ended="well"))) == 4
+    ann.unblind(study)
+    seen = choices(ann.listed())
+    assert (seen.audiences, seen.conditions) == (("SECRETaudience", "random"), ("shuffled",))
+
+
+def test_what_a_trial_took_is_told_of_failed_ones_too_but_not_to_the_blind(archive):
+    study, ann = study_of(archive), Review(archive, author="ann")
+    broken = ann.listed(Wanted(ended="failed"))[0].id
+    told = seen_text(ann.seen(broken))
+    assert [fact for fact in ("tokens 12", "latency", "retries", "in all", "seed") if fact in told] == []
+    ann.unblind(study)
+    told = seen_text(ann.seen(broken))
+    assert [line.split() for line in told.splitlines() if " in all " in line] == [
+        ["tokens", "in", "all", "69"],  # of which 12 were for a decision that did not fail
+        ["cost", "in", "all", "0.004"],
+    ]
+    assert "tokens 12 · latency 0.25 s · flips 1 · way SECRETmodel · retries 0" in told
+    at = told.index("shown as: four 0.4")
+    assert [" ".join(line.split()) for line in told[at:].splitlines()[:2]] == [
+        "shown as: four 0.4, one 0.6",
+        "shown as: one 0.5, four 0.5",
+    ]
+    known = ann.seen(next(row.id for row in ann.listed(Wanted(ended="answered")))).listed.known
+    assert known["tokens"] == 10
+    assert known["cost"] == 0.5
+
+
+def test_sounds_and_pictures_of_a_visit_are_written(archive, tmp_path):
+    import soundfile
+    from PIL import Image
+
+    visit = next(row for row in Review(archive).listed() if row.ended == "answered")
+    heard = [step for step in Review(archive).seen(visit.id).steps if step.count]
+    paths = saved(archive, visit.id, tmp_path / "out")
+    assert [path.name for path in paths] == [f"turn-{step.number}.{kind}" for step in heard for kind in ("wav", "png")]
+    sound, rate = soundfile.read(paths[0])
+    assert len(sound) / rate == 0.5 * heard[0].count
+    assert np.abs(sound).max() > 0.01
+    with Image.open(paths[1]) as strip:
+        assert strip.size == (128 * heard[0].count, 72)
+        assert np.asarray(strip).max() > 20
+    assert len(saved(archive, visit.id, tmp_path / "one", heard[1].number)) == 2
+    assert saved(archive, visit.id, tmp_path / "one", 0) == []
+
+
 def test_nothing_that_a_terminal_would_obey_is_shown(archive):
     told = everything(Review(archive, study_of(archive), "ann"))
     assert [c for c in told if c != "\n" and not c.isprintable()] == []
@@ -156,6 +216,29 @@ def test_a_worker_makes_the_moment_of_a_turn(made, archive):
     finally:
         reteller.close()
     assert not found.path.exists()
+
+
+def test_on_the_command_line_visits_are_listed_narrowed_heard_and_seen(made, tmp_path):
+    from click.testing import CliRunner
+
+    from studio.cli import descant
+
+    def said(*words):
+        found = CliRunner().invoke(descant, ["--archive", str(made[0]), "experiment", "review", *words])
+        assert found.exit_code == 0, found.output
+        return found.stdout, found.stderr
+
+    out, aside = said()
+    assert out.split("\n")[0].split() == ["id", "study", "who", "wording", "words", "turns", "ended", "when"]
+    assert "you are blind to 4 of 5: audience, model, condition" in aside
+    assert [name for name in PLANTED if name in out + aside] == []
+    out, aside = said("--ended", "failed", "--json")
+    (broken,) = json.loads(out)
+    assert (broken["ended"], broken["blind"]) == ("broken off", True)
+    visit = next(row["id"] for row in json.loads(said("--ended", "answered", "--json")[0]))
+    out, _ = said(visit[-6:], "--save", str(tmp_path / "heard"), "--turn", "1")
+    assert out.split() == [str(tmp_path / "heard" / f"turn-1.{kind}") for kind in ("wav", "png")]
+    assert all((tmp_path / "heard" / f"turn-1.{kind}").stat().st_size > 100 for kind in ("wav", "png"))
 
 
 @given(st.lists(st.floats(0, 1), min_size=2, max_size=26), st.integers(4, 60))

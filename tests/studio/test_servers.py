@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 import time
 import unicodedata
 from http.server import BaseHTTPRequestHandler
@@ -158,7 +159,8 @@ def planted(monkeypatch) -> str:
 
 
 def searched(secret: str, *texts: object) -> None:
-    whole = "\n".join(map(str, texts)).lower()
+    """The key is in none of them, nor with what nobody sees between its letters, nor with how that is spelled."""
+    whole = re.sub(r"\\+(u\w{4}|x\w\w)|[^!-~]", "", "\n".join(map(str, texts))).lower()
     assert not any(secret[i : i + 8].lower() in whole for i in range(len(secret) - 7))
 
 
@@ -174,8 +176,34 @@ def split(to: BaseHTTPRequestHandler, asked: Asked) -> None:
     status(400, {"error": {"message": secret}})(to, asked)
 
 
+def split_in_words(to: BaseHTTPRequestHandler, asked: Asked) -> None:
+    """The same as an answer, which is shown where it is none."""
+    says("\u200b".join(asked.headers["authorization"]))(to, asked)
+
+
+def split_in_a_body(to: BaseHTTPRequestHandler, asked: Asked) -> None:
+    """The same in what is no answer, where JSON spells what nobody sees."""
+    status(200, {"key": "\u200b".join(asked.headers["authorization"])})(to, asked)
+
+
+def split_as_an_option(to: BaseHTTPRequestHandler, asked: Asked) -> None:
+    """The same as what was chosen."""
+    says(json.dumps({"choice": "\x1b".join(asked.headers["authorization"])}))(to, asked)
+
+
 @pytest.mark.parametrize(
-    "answer", [echo, lambda to, asked: echo(to, asked, 401), lambda to, asked: echo(to, asked, 400), named, split, drip]
+    "answer",
+    [
+        echo,
+        lambda to, asked: echo(to, asked, 401),
+        lambda to, asked: echo(to, asked, 400),
+        named,
+        split,
+        split_in_words,
+        split_in_a_body,
+        split_as_an_option,
+        drip,
+    ],
 )
 def test_a_key_is_sent_and_never_seen(planted, caplog, answer):
     for name in (None, "httpx2", "httpcore2", "httpcore2.http11", "httpcore2.connection", "openai", "asyncio"):

@@ -19,7 +19,8 @@ from pieces.signals import Control
 from pieces.source import BUILT_IN, Source
 from studio.audience.cube import MOST, Cube, Turnable, adjustable, knobs_of
 from studio.audience.optimisers import SteererError
-from studio.audience.steerers import Answer, KnobSteerer, Proposal, Yoked, appoint, steerer_names
+from studio.audience.proposal import Answer, Proposal
+from studio.audience.steerers import KnobSteerer, Yoked, appoint, steerer_names
 from studio.plan import plan
 
 TOWER = "parts.tower.controls."

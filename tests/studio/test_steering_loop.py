@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from db.archive import Archive
 from pieces.piece import find_piece
+from studio.audience.account import steered as told_of
 from studio.audience.attending import steering_value
-from studio.audience.loop import Round, Steered, ratings_of, steer
+from studio.audience.gallery import Gallery
+from studio.audience.loop import Round, Steered, attended, ratings_of, steer
+from studio.audience.proposal import Answer
+from studio.audience.rooms import Room
 from studio.audience.simple import ScriptedVisitor
-from studio.audience.steerers import Answer, appoint
-from studio.audience.visitor import AudienceError, Decision, Question
+from studio.audience.steerers import appoint
+from studio.audience.visitor import AudienceError, Decision, Question, Report
+from studio.catalogue import changed, round_text
+from studio.compose import Origin, compose
+from studio.plan import plan
 from tests.studio.experiment.studying import write_piece
 
 RATINGS = (3, 9, 1, 6)
@@ -89,3 +97,98 @@ def test_who_cannot_go_on_ends_the_run_and_what_was_before_is_kept(
     kept = archive.visiting.transcript(visit.transcript_id or "")
     assert kept.ended == "nobody answers"
     assert [turn.command for turn in kept.turns][-1] == "listen on"
+
+
+def test_a_run_ends_with_its_best_round_and_names_what_was_turned_whole(
+    run: tuple[Archive, Steered, list[Round]],
+) -> None:
+    _, _, rounds = run
+    told = told_of(rounds, "piece.toml")
+    assert f"best: round 2, take {rounds[1].take_id}" in told
+    assert f"descant play {rounds[1].take_id}" in told
+    assert f"--yoked-to {rounds[-1].take_id}" in told
+    for one, rating in zip(rounds, RATINGS, strict=True):
+        (line,) = [line for line in told.splitlines() if line.startswith(f"{one.number} ")]
+        assert f"{rating / 10:.3f}" in line
+        assert one.take_id in line
+        assert line.endswith(changed(one.answer.changes) or "as written")
+        assert all(path in line for path in one.answer.changes)
+        assert f"rating {rating} of 10" in round_text(one)
+    assert any("parts.melody." in path for path in rounds[-1].answer.changes), "of which part"
+
+
+class Sorry(Rater):
+    """Measures that it knows less than before, and rates nothing."""
+
+    rates = False
+
+    def begin(self, instruction: str, seed: int) -> None:
+        super().begin(instruction, seed)
+        self._commands = ("go 0", "listen on", "wish higher", "leave")
+
+    def report(self) -> Report:
+        return Report(progress=-0.25)
+
+
+def test_progress_below_0_is_said_to_count_as_0(run: tuple[Archive, Steered, list[Round]]) -> None:
+    archive, what, _ = run
+    (one,) = steer(archive, what, Sorry(), 1)
+    assert one.answer.value == 0.0
+    assert "progress -0.250" in round_text(one)
+    assert "counts as 0" in round_text(one)
+    assert "no round was better" in told_of([one], "piece.toml")
+
+
+def test_nothing_that_was_tried_stays(
+    run: tuple[Archive, Steered, list[Round]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nor what fails while it is tried, nor what a run left that was killed."""
+    archive, what, _ = run
+    monkeypatch.setattr("studio.audience.wishes.MOST", 1)
+    performed: list[str] = []
+
+    def spied(*given: object, **more: object) -> str:
+        made = compose(*given, **more)  # type: ignore[arg-type]
+        origin: Origin = more["origin"]  # type: ignore[assignment]
+        performed.extend(made for _, _, relation in origin.parents if relation == "tried")
+        if not performed and not origin.parents:  # what a killed run had left
+            tries.append(compose(archive, short, 3, origin=Origin(((made, None, "tried"),)), retention="scratch"))
+        if len(performed) == 2:
+            raise AudienceError("it cannot be performed")
+        return made
+
+    short, tries = plan(what.name, what.piece, what.base), []  # type: ignore[var-annotated]
+    before = {row.id for row in archive.takes()}
+    monkeypatch.setattr("studio.audience.loop.compose", spied)
+    (one,) = steer(archive, replace(what, steerer="wish"), Sorry(), 1)
+    assert one.proposal is not None
+    assert len(performed) > 2
+    assert tries
+    assert {row.id for row in archive.takes()} - before == {one.take_id}
+    assert archive.take("latest").id == one.take_id
+
+
+def test_who_stops_a_visit_is_told_which_transcript_was_kept_and_an_empty_one_is_not_begun(
+    run: tuple[Archive, Steered, list[Round]],
+) -> None:
+    class Stopped(Rater):
+        def decide(self, question: Question) -> Decision:
+            if question.about == "rate":
+                raise KeyboardInterrupt
+            return super().decide(question)
+
+    class Slow(Gallery):
+        def room(self, take_id: str, seed: int = 0) -> Room:
+            raise KeyboardInterrupt
+
+    archive, _, rounds = run
+    before = {row.id for row in archive.visiting.transcripts(limit=None)}
+    with pytest.raises(KeyboardInterrupt) as stop:
+        attended(archive, Gallery(archive), [rounds[0].take_id], Stopped(), 1)
+    kept = archive.visiting.transcript(stop.value.args[0])
+    assert kept.turns[-1].command == "listen on"
+    assert archive.visits(rounds[0].take_id)[-1].transcript_id != kept.id
+    with pytest.raises(KeyboardInterrupt) as early:
+        attended(archive, Slow(archive), [rounds[0].take_id], Rater(), 1)
+    assert not early.value.args
+    assert {row.id for row in archive.visiting.transcripts(limit=None)} - before == {kept.id}

@@ -18,6 +18,7 @@ from tests.studio.test_game import LOW, STEADY, TURNS
 
 
 def lengths(register: Register, attention: Attention) -> set[int]:
+    """Of what is told of six moments of three works."""
     told = [Telling(a, register).told(i, attention) for a in (STEADY, TURNS, LOW) for i in range(6)]
     return {len(line.split()) if register == "prose" else len(line) for line in told}
 
@@ -50,6 +51,48 @@ def test_of_tokens_what_is_attended_is_whole_and_the_rest_is_told_seldom() -> No
         told = np.array([letter != "-" for letter in line]).reshape(-1, len(names))
         assert told[:, names.index("hue")].all()
         assert told[:, names.index("pitch")].mean() == share
+
+
+def hues(game: Game) -> list[str]:
+    """The hue that is told of moments 0 to 3, and a number that is told of their pitch."""
+    lines = game.step("listen 0")[0].splitlines()
+    assert [line.split(":")[0] for line in lines] == ["0", "1", "2", "3"]
+    return [line.split("hue ")[1].split(",")[0] for line in lines]
+
+
+def test_in_prose_what_is_not_attended_is_told_less_and_less_and_again_when_it_wears_off() -> None:
+    game = Game([Room(LOW)], Rules(budget=1000))
+    _, info = game.reset(seed=0)
+    game.step(f"go {info['arguments']['go'][0]}")
+    assert hues(game) == ["red"] * 4
+    assert "pitch A3 057.0" not in game.step("listen 0")[0]
+    game.step("attend pitch")
+    assert hues(game) == ["red", "-", "red", "-"]
+    assert game.step("listen 0")[0].count("pitch A3 057.0") == 4
+    for _ in range(3):
+        game.step("attend pitch")
+    assert hues(game) == ["red", "-", "-", "-"]
+    game.step("attend colour")
+    assert [hue.split()[0] for hue in hues(game)] == ["red"] * 4
+    for _ in range(30):
+        told = hues(game)
+    assert told == ["red"] * 4
+
+
+@pytest.mark.parametrize("register", REGISTERS)
+def test_moments_are_compared_in_the_register_of_the_visit(register: Register) -> None:
+    telling, attention = Telling(TURNS, register), Attention()
+    assert telling.compared(12, 16, attention) == "alike"
+    found = telling.compared(12, 15, attention)
+    assert ("pitch A4 to E5" in found) == (register == "prose")
+    assert ("pitch 069.0 to 076.0" in found) == (register == "numbers")
+    if register == "tokens":
+        sides, (then, now) = found.split(" to "), (telling.told(moment, attention) for moment in (12, 15))
+        for side, line in zip(sides, (then, now), strict=True):
+            assert side == "".join("-" if a == b else c for a, b, c in zip(then, now, line, strict=True))
+        assert len(sides[0].replace("-", "")) >= 8
+    attention.gains["pitch"] = 0.0
+    assert "pitch" not in telling.compared(12, 15, attention)
 
 
 def test_clips_are_the_moments_that_were_listened_to_and_nothing_else() -> None:

@@ -168,7 +168,7 @@ def test_a_touch_is_heard_from_its_moment_on_and_up_and_down_differ(archive, tru
 
 def test_signals_are_the_same_up_to_the_tick_bit_for_bit_and_the_branch_is_a_scratch_take(archive, trunk, branches):
     branch = archive.take(branches.take_of((Touch(MOMENT, PITCH, 1),)))
-    assert branch.parents == ((trunk[0], TICK, "branch"),)
+    assert branch.parents == ((trunk[0], TICK, "touched"),)
     assert branch.retention == "scratch"
     for part in branch.parts:
         then, now = (archive.frames(take, part=part).arrays for take in (trunk[0], branch.id))

@@ -13,7 +13,8 @@ from pieces.errors import DescantError
 from pieces.knobs import Choice
 from pieces.piece import parse_piece
 from studio.audience.game import WISHES as WORDS
-from studio.audience.steerers import Answer, Proposal, appoint
+from studio.audience.proposal import Answer, Proposal
+from studio.audience.steerers import appoint
 from studio.audience.wishes import LEAST, WISHES, moved, perceived
 from studio.words.artefact import Artefact
 from studio.words.moments import NOTICED
@@ -74,8 +75,8 @@ def onsets(artefact: Artefact) -> float:
 #: What a wish is about, as another measure than the steerer's has it, and the least by which that must move.
 HEARD = {
     "higher": (pitch, 0.3), "lower": (pitch, -0.3), "louder": (level, 1.5), "softer": (level, -1.5),
-    "brighter": (colour, 0.2), "duller": (colour, -0.2), "rougher": (roughness, 0.2), "smoother": (roughness, -0.2),
-    "denser": (onsets, 1), "sparser": (onsets, -1),
+    "brighter": (colour, 0.2), "less-bright": (colour, -0.2), "rougher": (roughness, 0.2),
+    "smoother": (roughness, -0.2), "denser": (onsets, 1), "sparser": (onsets, -1),
 }  # fmt: skip
 
 

@@ -1,9 +1,11 @@
 """Words are a function of the artefact alone, and they say what is there."""
 
+import copy
 import dataclasses
 import inspect
 import re
 import typing
+from collections.abc import Sequence
 
 import numpy as np
 import pytest
@@ -11,11 +13,26 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from studio.words.artefact import Artefact
-from studio.words.registers import REGISTERS, Register, spoken
+from studio.words.registers import CHANGES, REGISTERS, Register, spoken
 from studio.words.tokens import FIELDS, PER_MOMENT, RANGES, VOCABULARY, tokens
+from tests.tasting import SMALL, Studio, small
 
 SR, FPS = 24_000, 16.0
-JUDGEMENTS = {"beautiful", "ugly", "nice", "good", "bad", "pleasant", "harsh", "sad", "happy", "calm", "tense"}
+JUDGEMENTS = {
+    "beautiful",
+    "ugly",
+    "nice",
+    "good",
+    "bad",
+    "pleasant",
+    "harsh",
+    "sad",
+    "happy",
+    "calm",
+    "tense",
+    "dull",
+    "duller",
+}
 INNER = {"loss", "gradient", "accuracy", "seed", "cubics", "knots", "digits", "landscape", "channel"}
 
 
@@ -102,16 +119,129 @@ def test_text_counts_onsets_and_notes():
     assert [slot(line, "notes") for line in told(chord, pictures)][1:3] == ["3", "3"]
 
 
-def test_text_tells_smooth_from_beating_from_noise():
-    _, pictures = stretch(440, (90, 90, 90))
-    noise = np.random.default_rng(0).standard_normal(2 * SR) * 0.1
-    found = [
-        {slot(line, "surface") for line in told(sound, pictures)[1:-1]}
-        for sound in (tone(440, 2), tone(440, 2) + tone(470, 2), noise)
-    ]
-    assert found[0] == {"smooth"}
-    assert found[1] <= {"beating", "rough"}
-    assert found[2] == {"noisy"}
+GREY = stretch(440, (90, 90, 90))[1]
+
+
+@pytest.mark.parametrize(
+    ("gap", "word"),
+    [(0, "smooth"), (1, "beating"), (4, "beating"), (15, "beating"), (30, "rough"), (60, "coarse"), (220, "smooth")],
+)
+def test_beating_is_told_from_roughness(gap, word):
+    """Partials up to 16 Hz apart beat, and the numbers say how often; further apart they are rough, and then smooth."""
+    sound = tone(440, 4) + tone(440 + gap, 4)
+    assert {slot(line, "surface") for line in told(sound, GREY)[4:]} == {word}
+    for number in (slot(line, "surface") for line in told(sound, GREY, "numbers")[4:]):
+        assert float(number.split("/")[1]) == pytest.approx(gap if word == "beating" else 0, abs=0.2)
+
+
+def test_a_tremolo_is_told_as_beating_and_noise_and_strikes_are_not():
+    tremolo = tone(440, 3) * (1 + 0.5 * np.sin(2 * np.pi * 5 * np.arange(3 * SR) / SR))
+    noise = np.random.default_rng(0).standard_normal(3 * SR) * 0.1
+    found = [{slot(line, "surface") for line in told(sound, GREY)[2:]} for sound in (tremolo, noise)]
+    assert found == [{"beating"}, {"noisy"}]
+    assert "beating" not in {slot(line, "surface") for line in told(struck(np.arange(0.1, 3, 0.2)), GREY)}
+
+
+@pytest.mark.parametrize("pink", [False, True])
+def test_steady_noise_has_neither_beats_nor_a_rhythm(pink):
+    noise = np.random.default_rng(3).standard_normal(6 * SR)
+    if pink:
+        hertz = np.fft.rfftfreq(len(noise), 1 / SR)
+        noise = np.fft.irfft(np.fft.rfft(noise) / np.sqrt(np.maximum(hertz, 1)))
+    lines = told(0.1 * noise / noise.std(), GREY)
+    assert "beating" not in {slot(line, "surface") for line in lines}
+    assert {slot(line, "rhythm") for line in lines} == {"none"}
+
+
+def test_one_tone_after_another_is_one_tone():
+    """Eight pure tones a second, without a gap: neither rough nor several; a chord that lasts is both."""
+    hz = 220 * 2 ** (np.random.default_rng(0).permutation(16) / 12)
+    melody = 0.2 * np.sin(2 * np.pi * np.cumsum(np.repeat(hz, SR // 8)) / SR)
+    lines = told(melody, GREY)
+    assert {slot(line, "surface") for line in lines} <= {"smooth", "grained"}
+    assert {slot(line, "notes") for line in lines} == {"1"}
+    chord = told(sum(tone(f, 2) for f in (440, 470, 587.3)), GREY)[1:]
+    assert {slot(line, "surface") for line in chord} <= {"coarse", "rough"}
+    assert {slot(line, "notes") for line in chord} == {"3"}
+
+
+def struck(times, seconds=3.0, level=0.5, decay_s=0.012):
+    """A tone that is struck at some times and dies away."""
+    t = np.arange(round(seconds * SR)) / SR
+    dying = (np.where(t >= at, np.exp(-np.clip(t - at, 0, None) / decay_s), 0) for at in times)
+    return tone(440, seconds, level) * np.clip(sum(dying), 0, 1)
+
+
+def test_strikes_are_as_loud_as_their_power():
+    """What is silent between them does not make strikes faint; the level is that of the moment's mean power."""
+    sound = struck(np.arange(0.1, 3, 0.5))
+    assert {slot(line, "level") for line in told(sound, GREY)} == {"medium"}
+    for line in told(sound, GREY, "numbers"):
+        power = 2 * np.mean(sound[: SR // 2] ** 2)
+        assert float(slot(line, "level")) == pytest.approx(10 * np.log10(power) - 0.7, abs=1.5)
+    assert {slot(line, "level") for line in told(struck(np.arange(0.1, 3, 0.5), level=0.02), GREY)} == {"faint"}
+
+
+@pytest.mark.parametrize("rate", [1.0, 3.0, 8.0])
+def test_even_strikes_are_told_from_uneven_ones(rate):
+    """As many in as long: a pulse is even, the same strikes with every second one late are not."""
+    pulse = np.arange(0.05, 6, 1 / rate)
+    late = pulse + np.where(np.arange(len(pulse)) % 2, 0.4 / rate, 0)
+    pace = "slow" if rate < 2 else "moderate" if rate < 5 else "fast"
+    for times, word, uneven in ((pulse, "even", 0), (late, "uneven", 0.4)):
+        sound = struck(times, 6)
+        assert {slot(line, "rhythm") for line in told(sound, GREY)[8:]} == {f"{word}-{pace}"}
+        for line in told(sound, GREY, "numbers")[8:]:
+            found = [float(number) for number in slot(line, "rhythm").split("/")]
+            assert found == [pytest.approx(rate, rel=0.25), pytest.approx(uneven, abs=0.08)]
+
+
+def test_what_is_not_struck_or_no_more_has_no_rhythm():
+    for sound in (tone(440, 4), np.zeros(4 * SR), struck([0.1, 1.1, 2.3], 4), tone(440, 4) + tone(444, 4)):
+        assert {slot(line, "rhythm") for line in told(sound, GREY)} == {"none"}
+    stops = [slot(line, "rhythm") for line in told(struck(np.arange(0.1, 2, 0.25), 4), GREY)]
+    assert stops[2:4] == ["even-moderate"] * 2
+    assert stops[5:] == ["none"] * 3
+
+
+def rendered(*voices):
+    """Takes of one voice each, as the engine renders them."""
+    pieces = []
+    for name, changes in voices:
+        raw = copy.deepcopy({key: SMALL[key] for key in ("parts", "score")})
+        raw["parts"]["fit"]["ticks"] = 80
+        voice = raw["score"]["voices"][name]
+        raw["score"]["voices"] = {name: {**voice, **changes}}
+        pieces.append(small(**raw, knobs=[]))
+    with Studio() as studio:
+        return studio.takes(pieces)
+
+
+def test_rhythm_and_beating_of_rendered_takes():
+    """A drum on every second of 16 places, and on 7 of them; overtones 0, 4.4 and 44 Hz beside those in tune."""
+    steps = [("tick", {"steps": {"every": 0.125, "steps": 16, "pulses": pulses}}) for pulses in (8, 7)]
+    lanes = SMALL["score"]["voices"]["tone"]["lanes"]
+    tones = [("tone", {"lanes": {**lanes, "pitch": 440.0, "detune": detune}}) for detune in (0.0, 0.005, 0.05)]
+    takes = rendered(*steps, *tones)
+    rhythms = [{slot(line, "rhythm") for line in spoken(take)[4:]} for take in takes]
+    assert rhythms == [{"even-moderate"}, {"uneven-moderate"}, {"none"}, {"none"}, {"none"}]
+    surfaces = [{slot(line, "surface") for line in spoken(take)[3:]} for take in takes[2:]]
+    assert surfaces == [{"smooth"}, {"beating"}, {"coarse"}]
+    beats = {float(slot(line, "surface").split("/")[1]) for line in spoken(takes[3], "numbers")[3:]}
+    assert max(abs(rate - 4.4) for rate in beats) < 0.2
+
+
+def test_in_another_order_moments_are_what_they_were_and_the_course_is_made_anew():
+    sound, pictures = joined(*(stretch(hz, (255, 0, 0), 1.0) for hz in (440, 660, 880)))
+    work, order = artefact(sound, pictures), [4, 5, 0, 1, 2, 3]
+    for register in ("prose", "numbers"):
+        own, other = spoken(work, register), spoken(work, register, order)
+        cut = [line.split("; course")[0] for line in own]
+        assert [line.split("; course")[0] for line in other] == [cut[moment] for moment in order]
+        assert spoken(work, register, range(6)) == own
+    assert [slot(line, "change") for line in spoken(work, "prose", order)][::2] == ["nothing", "lower", "higher"]
+    own = spoken(work, "tokens")
+    assert spoken(work, "tokens", order) == tuple(own[moment] for moment in order)
 
 
 def test_silence_and_black_are_said():
@@ -138,7 +268,7 @@ def test_length_tells_nothing(seed, kind, coloured):
     pictures = rng.integers(0, 256, (32, 16, 16, 3)) * (1 if coloured else 0)
     known = spoken(Artefact.silent(0.5), "numbers")[0]
     for line in told(sound, pictures, "prose"):
-        assert len(line.split()) == 31
+        assert len(line.split()) == 33
     for line in told(sound, pictures, "numbers"):
         assert len(line) == len(known)
         assert "nan" not in line
@@ -162,6 +292,7 @@ def test_no_judgement_and_no_name_is_in_any_text():
     for register in ("prose", "numbers"):
         words = set(re.findall(r"[a-z]+", " ".join(told(sound, pictures, register)).lower()))
         assert not words & (JUDGEMENTS | INNER)
+    assert not {word for pair in CHANGES.values() for word in pair} & (JUDGEMENTS | INNER)
 
 
 def test_words_take_an_artefact_and_nothing_else():
@@ -169,7 +300,7 @@ def test_words_take_an_artefact_and_nothing_else():
     assert [f.name for f in dataclasses.fields(Artefact)] == ["audio", "sample_rate", "pictures", "fps"]
     assert [p.annotation for p in inspect.signature(tokens, eval_str=True).parameters.values()] == [Artefact]
     given = [p.annotation for p in inspect.signature(spoken, eval_str=True).parameters.values()]
-    assert given == [Artefact, Register]
+    assert given == [Artefact, Register, Sequence[int] | None]
     assert typing.get_type_hints(tokens)["return"]
 
 

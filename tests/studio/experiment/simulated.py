@@ -23,7 +23,7 @@ RAW: dict[str, Any] = {
     "works": [{"name": f"w{i}", "piece": "cubics", "seed": i + 1} for i in range(6)],
     "tasks": [
         {"task": "prefer", "conditions": ["shuffled", "silent", "blind"]},
-        {"task": "same", "levels": [0.1, 0.8]},
+        {"task": "same", "levels": [0.8], "conditions": ["shuffled"]},
     ],
     "wordings": ["plain", "guest", "short"],
     "repeats": 1,
@@ -40,7 +40,8 @@ class Mind:
     prefers : mapping of str to float
         Chance that it chooses the work as it is, by condition; 0.5 elsewhere.
     right : float
-        Chance that it knows what the third work of an ABX is, at the strongest level; nearer 0.5 below.
+        Chance that it knows what the third work of an ABX is, in any condition and at the strongest level; nearer 0.5
+        below.
     side : float
         Chance that it chooses what is shown first, whatever it is told: 0 to 1; None: it has no side.
     """
@@ -62,8 +63,9 @@ def study(minds: Mind | Callable[[str], Mind], seed: int = 2, found: Design | No
     """A study of which all trials are done."""
     rules, rng = found or design(), np.random.default_rng(seed)
     rows = tuple(row(trial, minds(trial.audience) if callable(minds) else minds, rng) for trial in trials(rules))
+    frozen = {"design": rules.model_dump(mode="json")}
     record = ExperimentRecord(
-        name=rules.name, hash="ab" * 32, design={}, id="0190-study", created="2026-11-22T10:00:00+00:00"
+        name=rules.name, hash="ab" * 32, design=frozen, id="0190-study", created="2026-11-22T10:00:00+00:00"
     )
     return Study(record, rules, rows, **more)
 
@@ -71,7 +73,7 @@ def study(minds: Mind | Callable[[str], Mind], seed: int = 2, found: Design | No
 def row(trial: Trial, mind: Mind, rng: np.random.Generator) -> dict[str, Any]:
     """An outcome as `studio.experiment.outcomes.outcomes` tells it."""
     if trial.task == "same":
-        target = rng.random() < 0.5 + (mind.right - 0.5) * (trial.level or 0.0) / 0.8
+        target = rng.random() < 0.5 + (mind.right - 0.5) * (0.8 if trial.level is None else trial.level) / 0.8
     else:
         target = rng.random() < mind.prefers.get(trial.condition, 0.5)
     of_first = trial.order ^ trial.third ^ trial.side == 0

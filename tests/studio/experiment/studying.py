@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import textwrap
+import time
 from pathlib import Path
 
 import numpy as np
 
+from db.archive import Archive
+from studio.experiment.outcomes import outcomes
 from studio.words.artefact import Artefact
 
 SR, FPS = 24_000, 16.0
@@ -67,12 +73,12 @@ class Hearer:
 
     def __init__(self, argument, cache, **options):
         self.gate, self.taste = Path(options.get("gate", os.devnull)), int(options.get("taste", 0))
-        self.begun, self.rates = 0, bool(options.get("rates"))
+        self.begun, self.after, self.rates = 0, int(options.get("after", 5)), bool(options.get("rates"))
 
     def begin(self, instruction, seed):
         self.rng, self.works, self.begun = np.random.default_rng(seed), {}, self.begun + 1
         self.curves, self.seed = {}, seed
-        while self.begun > 5 and self.gate.is_file():
+        while self.begun > self.after and self.gate.is_file():
             (self.gate.parent / f"waiting-{os.getpid()}").touch()
             time.sleep(0.01)
 
@@ -210,3 +216,37 @@ def melody(notes: list[float], seconds: float = 0.5, colour: tuple[int, int, int
     for i, picture in enumerate(pictures):
         picture[(columns - 10 - 44 * i / count) ** 2 + (rows - 18) ** 2 < 60] = colour
     return Artefact(np.repeat(tones.astype(np.float32)[:, None], 2, axis=1), SR, pictures, FPS)
+
+
+def found(place: Path, study_id: str) -> list[dict]:
+    with Archive.open(place / "a.db", create=False) as archive:
+        return outcomes(archive, study_id)
+
+
+def share(rows: list[dict], **wanted: object) -> tuple[float, int]:
+    own = [row["target"] for row in rows if all(row[name] == value for name, value in wanted.items())]
+    return sum(own) / len(own), len(own)
+
+
+RUN = """
+import sys
+from pathlib import Path
+from studio.experiment.running import run
+run(sys.argv[1], Path(sys.argv[2]))
+"""
+
+
+def running(visitors: Path, place: Path, path: Path, code: str = RUN) -> subprocess.Popen[str]:
+    """A run in a process group of its own."""
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join([str(visitors), os.getcwd()])}
+    words = [sys.executable, "-c", code, str(place / "a.db"), str(path)]
+    return subprocess.Popen(words, env=env, start_new_session=True, stderr=subprocess.PIPE, text=True)
+
+
+def waiting(folder: Path, count: int) -> list[int]:
+    """Ids of so many processes that wait at a gate."""
+    deadline = time.monotonic() + 60
+    while len(found := list(folder.glob("waiting-*"))) < count and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert len(found) == count
+    return [int(path.name.partition("-")[2]) for path in found]

@@ -1,10 +1,12 @@
 """What is known of simulated visitors is found, nothing else is, and what cannot be claimed is not claimed."""
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
 
+from db.audience import AnnotationRecord
 from studio.experiment.analysis import Results, analysed
 from studio.experiment.inference import adjusted
 from studio.experiment.sample import model_of
@@ -44,16 +46,17 @@ def test_an_estimate_is_the_mean_over_cells(heard):
     assert found(heard, "prefer/silent").estimate.value == pytest.approx(mean)
 
 
-def test_what_is_told_apart_is_told_for_each_model_and_grows_with_the_difference(heard):
-    by_level = {level: [one for one in heard.hearing if one.level == level] for level in (0.1, 0.8)}
+def test_what_is_told_apart_is_told_for_each_model_and_grows_with_the_difference():
+    graded = design(tasks=[{"task": "same", "levels": [0.1, 0.8]}], analysis={"primary": ["same/0.8"]})
+    results = analysed(study(HEARS, found=graded), DRAWS)
+    by_level = {level: [one for one in results.hearing if one.level == level] for level in (0.1, 0.8)}
     assert [len(ones) for ones in by_level.values()] == [6, 6]
     assert all(one.discrimination.low > 0 for one in by_level[0.8])
-    assert found(heard, "same/0.8").discrimination.dprime > 2 + found(heard, "same/0.1").discrimination.dprime
-    slope = found(heard, "same/slope")
+    assert found(results, "same/0.8").discrimination.dprime > 2 + found(results, "same/0.1").discrimination.dprime
+    slope = found(results, "same/slope")
     assert (slope.role, slope.verdict) == ("positive", "heard")
-    line = found(heard, "same/0.8").discrimination.dprime - found(heard, "same/0.1").discrimination.dprime
+    line = found(results, "same/0.8").discrimination.dprime - found(results, "same/0.1").discrimination.dprime
     assert slope.estimate.value == pytest.approx(line / 0.7, abs=0.01)
-    assert all(one.hears for one in heard.preferences)
 
 
 def test_what_is_not_primary_is_no_more_than_a_hint():
@@ -79,10 +82,18 @@ def test_a_side_bias_is_a_habit_and_no_preference():
     results = analysed(study(Mind({"shuffled": 0.9}, 0.95, side=0.9)), DRAWS)
     assert found(results, "prefer/shuffled").verdict == "not shown"
     assert all(habit.side.low > 0.7 and habit.flips.low > 0.5 for habit in results.habits)
-    assert "nobody here is shown to" in said(results, "prefer/shuffled")
+    assert "Nobody here is shown to tell these apart" in said(results, "prefer/shuffled")
     even = analysed(study(HEARS), DRAWS).habits
     assert all(habit.side.low < 0.5 < habit.side.high for habit in even)
-    assert np.mean([habit.flips.value for habit in even]) == pytest.approx(0.35, abs=0.08)
+    # Two choices of p differ in 2 p (1 - p) of the pairs: of 12 pairs 2 have 0.75, 2 have 0.6, and 8, of ABX, 0.95.
+    apart = (2 * 0.75 * 0.25 + 2 * 0.6 * 0.4 + 8 * 0.95 * 0.05) * 2 / 12
+    assert np.mean([habit.flips.value for habit in even]) == pytest.approx(apart, abs=0.05)
+    # Who draws its choices by probabilities is not on a side because two draws differ.
+    made = study(HEARS)
+    drawn = tuple({**row, "p_target": 0.75} for row in made.rows)
+    assert {habit.flips.value for habit in analysed(replace(made, rows=drawn), DRAWS).habits} == {0.0}
+    first = tuple({**row, "p_target": 0.75 if row["target"] == row["first_shown"] else 0.25} for row in made.rows)
+    assert {habit.flips.value for habit in analysed(replace(made, rows=first), DRAWS).habits} == {1.0}
 
 
 def test_a_leak_voids_whatever_is_preferred():
@@ -100,26 +111,66 @@ def test_a_leak_voids_whatever_is_preferred():
     ("changed", "standing"),
     [
         ({"analysis": {"primary": ["prefer/shuffled"], "margin": 0.02}}, "undecided"),
-        ({"tasks": [{"task": "prefer", "conditions": ["shuffled"]}, {"task": "same", "levels": [0.8]}]}, "none"),
+        ({"tasks": [{**RAW["tasks"][0], "conditions": ["shuffled"]}, RAW["tasks"][1]]}, "none"),
     ],
 )
 def test_without_a_control_that_holds_a_preference_is_provisional(changed, standing):
     results = analysed(study(HEARS, found=design(**changed)), DRAWS)
     assert (results.standing, found(results, "prefer/shuffled").verdict) == (standing, "provisional")
+    assert found(results, "prefer/shuffled").reserves == ("controls",)
     assert said(results, "prefer/shuffled").startswith("Provisional.")
+    assert "The controls do not bear it." in said(results, "prefer/shuffled")
 
 
-def test_who_cannot_tell_works_apart_is_flagged_beside_its_preferences():
-    deaf = analysed(study(Mind({"shuffled": 0.75})), DRAWS)
-    assert found(deaf, "prefer/shuffled").verdict == "provisional"
-    one = analysed(study(lambda name: replace(HEARS, right=0.5) if name == "model 2" else HEARS), DRAWS)
-    assert {one.audience for one in one.preferences if one.hears is False} == {"model 2"}
-    assert "not shown to: model 2 (numbers)" in said(one, "prefer/shuffled")
-    assert found(one, "prefer/shuffled").verdict == "shown"
-    unasked = design(tasks=[{"task": "prefer", "conditions": ["shuffled", "blind"]}])
-    assert "Not asked whether they tell works apart: 6 of 6." in said(
-        analysed(study(HEARS, found=unasked), DRAWS), "prefer/shuffled"
+def test_who_cannot_tell_works_apart_is_left_out_and_told_beside():
+    """Three that cannot tell, and choose; three that can, and do not: nothing is preferred by whoever hears it."""
+    deaf, hears = Mind({"shuffled": 0.9}), Mind({}, 0.95)
+    results = analysed(study(lambda name: deaf if name < "model 3" else hears), DRAWS)
+    one = found(results, "prefer/shuffled")
+    assert (one.verdict, one.estimate.levels["model"]) == ("not shown", 3)
+    assert one.estimate.low < 0.5 < one.estimate.high
+    assert {p.audience for p in results.preferences if p.hears is False} == {"model 0", "model 1", "model 2"}
+    beside = {p.audience: p.estimate.value for p in results.preferences if p.outcome == "prefer/shuffled"}
+    assert min(beside[f"model {i}"] for i in (0, 1, 2)) > 0.8
+    left = (
+        "Left out, as they are not shown to tell these apart: model 0 (numbers), model 1 (numbers), model 2 (numbers)."
     )
+    assert left in said(results, "prefer/shuffled")
+    able = analysed(study(lambda name: Mind({"shuffled": 0.1}) if name == "model 2" else HEARS), DRAWS)
+    assert found(able, "prefer/shuffled").verdict == "shown"
+    assert found(able, "prefer/shuffled").estimate.levels["model"] == 5
+    # Controls are of all: whoever knows what it must not, knows it without hearing.
+    assert found(results, "prefer/blind").estimate.levels["model"] == 6
+
+
+def test_what_nobody_can_tell_apart_or_was_asked_about_is_not_shown_to_be_preferred(heard):
+    deaf = analysed(study(Mind({"shuffled": 0.75})), DRAWS)
+    one = found(deaf, "prefer/shuffled")
+    assert (one.verdict, one.reserves, one.estimate.levels["model"]) == ("provisional", ("deaf",), 6)
+    assert "Nobody here is shown to tell these apart, and who cannot, cannot like one." in said(deaf, "prefer/shuffled")
+    # That noise is told from a work says nothing of the same work with its moments in another order.
+    noise = [{"task": "prefer", "conditions": ["shuffled", "blind"]}, {"task": "same", "levels": [0.8]}]
+    unasked = analysed(study(HEARS, found=design(tasks=noise)), DRAWS)
+    one = found(unasked, "prefer/shuffled")
+    assert (one.verdict, one.reserves) == ("provisional", ("unasked",))
+    assert all(one.discrimination.low > 0 for one in unasked.hearing)
+    assert "Whether anybody tells these apart was not asked (ABX)." in said(unasked, "prefer/shuffled")
+    asked = {one.outcome: one.hears for one in heard.preferences}
+    assert asked == {"prefer/shuffled": True, "prefer/silent": None, "prefer/blind": None}
+
+
+def test_what_rests_on_few_works_or_models_is_no_more_than_provisional_or_says_so():
+    for count, verdict in ((1, "provisional"), (5, "provisional"), (6, "shown")):
+        few = design(works=RAW["works"][:count], analysis={"primary": ["prefer/shuffled"], "margin": 0.3})
+        results = analysed(study(Mind({"shuffled": 0.9}, 0.95), found=few), DRAWS)
+        one = found(results, "prefer/shuffled")
+        assert (one.verdict, one.estimate.levels["work"]) == (verdict, count)
+        assert one.reserves == (() if verdict == "shown" else ("works",))
+        noted = f"{count} work{'s' * (count > 1)}, fewer than 6: it is about these very works, and no others."
+        assert (noted in said(results, "prefer/shuffled")) == (count < 6)
+    alone = design(audiences=RAW["audiences"][:1], analysis={"primary": ["prefer/shuffled"], "margin": 0.2})
+    told = said(analysed(study(Mind({"shuffled": 0.9}, 0.95), found=alone), DRAWS), "prefer/shuffled")
+    assert told.endswith("1 model, fewer than 6: hardly anything is said of others.")
 
 
 def test_who_is_always_right_about_two_works_tells_them_apart():
@@ -238,24 +289,133 @@ def test_visits_have_no_chance_value_and_a_mirror_has_that_of_its_curves():
     assert shares == {"nice@1": pytest.approx(0.4), "dull@2": pytest.approx(0.1)}
 
 
+def steered(runs: int = 6, asked: bool = True, **more: Any):
+    """A design of steering, with the control and the ABX that it needs."""
+    steer = {"task": "steer", "piece": "cubics", "audience": "model 0", "runs": runs}
+    controls = [{"task": "prefer", "conditions": ["blind"]}, {"task": "same", "conditions": ["sham"]}]
+    primary = ["steer/first", "steer/random", "steer/yoked"]
+    return design(**{
+        "tasks": [steer, *controls[: 1 + asked]], "wordings": ["plain"],
+        "analysis": {"primary": primary, "margin": 0.3}, **more,
+    })  # fmt: skip
+
+
 def test_steering_is_judged_by_fresh_visitors():
-    steer = {"task": "steer", "piece": "cubics", "audience": "model 0"}
-    rules = design(
-        tasks=[steer, {"task": "prefer", "conditions": ["blind"]}], repeats=6,
-        analysis={"primary": ["steer/first", "steer/random", "steer/yoked"], "margin": 0.1},
-    )  # fmt: skip
-    works = analysed(study(Mind({"first": 0.8, "random": 0.75, "yoked": 0.5}), found=rules), DRAWS)
+    rules, mind = steered(), Mind({"first": 0.85, "random": 0.85, "yoked": 0.5}, right=0.95)
+    works = analysed(study(mind, found=rules), DRAWS)
     verdicts = {one.outcome: one.verdict for one in works.of("primary")}
     assert verdicts == {"steer/first": "shown", "steer/random": "shown", "steer/yoked": "not shown"}
     assert "the last take steered by gp over the last one steered by random" in said(works, "steer/random")
-    assert steering(works) == "Steering by gp is not shown to work; what lacks is a preference in steer/yoked."
-    all_three = analysed(study(Mind({"first": 0.8, "random": 0.75, "yoked": 0.8}), found=rules), DRAWS)
+    assert steering(works) == (
+        "Steering by gp is not shown to work; what lacks is a preference in steer/yoked (not shown)."
+    )
+    all_three = analysed(study(Mind({**mind.prefers, "yoked": 0.85}, 0.95), found=rules), DRAWS)
     assert steering(all_three).startswith("Steering by gp is shown to work")
     assert not steering(analysed(study(HEARS), DRAWS))
-    learners = [{**one, "visitor": "listener"} for one in RAW["audiences"]]
-    by_progress = replace(all_three.study, design=design(**{**rules.model_dump(), "audiences": learners}))
-    assert steering(analysed(by_progress, DRAWS)).startswith("Steering by gp is not shown to work")
-    assert works.findings[0].estimate.levels | {"work": 1} == {"model": 6, "work": 1, "wording": 3}
+    measured = {row["number"]: {"progress": 0.1} for row in all_three.study.rows}
+    by_progress = replace(all_three.study, reports=measured)
+    told = steering(analysed(by_progress, DRAWS))
+    assert told.startswith(
+        "Steering by gp is not shown to work; what lacks is a preference in steer/first (by learning"
+    )
+    assert works.findings[0].estimate.levels == {"model": 6, "work": 6, "wording": 1}
+
+
+@pytest.mark.parametrize(("changed", "reserve"), [({"runs": 1, "repeats": 5}, "works"), ({"asked": False}, "unasked")])
+def test_one_run_of_steering_or_no_abx_shows_nothing(changed, reserve):
+    results = analysed(
+        study(Mind(dict.fromkeys(("first", "random", "yoked"), 0.85), 0.95), found=steered(**changed)), DRAWS
+    )
+    assert {(one.verdict, one.reserves) for one in results.of("primary")} == {("provisional", (reserve,))}
+    assert "is not shown to work" in steering(results)
+    one_run = "1 run, fewer than 6: it is about these takes, and not about steering."
+    assert (one_run in steering(results)) == (one_run in said(results, "steer/first")) == (reserve == "works")
+
+
+@pytest.mark.parametrize("runs", [1, 6])
+def test_takes_of_random_appeal_are_no_steering_that_works(runs):
+    """Null studies: what is steered to, and what it is held against, differ by chance, much, and from run to run."""
+    rules, verdicts = steered(runs), []
+    for seed in range(8):
+        rng = np.random.default_rng(seed)
+        likes = {(name, to): rng.random() < 0.5 for name in rules.tasks[0].names for to in ("first", "random", "yoked")}
+        made = study(Mind(right=0.95), seed, rules)
+        for row in made.rows:
+            if row["task"] == "steer":
+                row["target"] = bool(rng.random() < (0.85 if likes[row["work"], row["condition"]] else 0.15))  # type: ignore[index]
+        results = analysed(made, 100)
+        verdicts += [one.verdict for one in results.of("primary")]
+        assert "is not shown to work" in steering(results)
+    assert verdicts.count("shown") <= (0 if runs == 1 else 1)
+    assert ("provisional" in verdicts) == (runs == 1)  # this is what one run would have been taken for
+
+
+def test_opposed_instructions_are_held_against_each_other():
+    small = {
+        "wordings": ["plain"],
+        "arms": {"neutral": "", "like": "Choose what you like.", "leave": "Choose the other."},
+    }
+    rules = design(**small, analysis={"primary": ["prefer/shuffled"], "margin": 0.2})
+
+    def arms(prefers):
+        made, rng = study(Mind(right=0.95), found=rules), np.random.default_rng(3)
+        for row in made.rows:
+            if row["outcome"] == "prefer/shuffled":
+                row["target"] = bool(rng.random() < prefers[row["arm"]])  # type: ignore[index]
+        return analysed(made, DRAWS)
+
+    follows = arms({"neutral": 0.5, "like": 0.9, "leave": 0.1})
+    assert [one.outcome for one in follows.findings if one.outcome.startswith("arm/")] == [
+        "arm/prefer/like", "arm/prefer/leave",
+    ]  # fmt: skip
+    like, leave = (found(follows, f"arm/prefer/{arm}") for arm in ("like", "leave"))
+    assert (like.role, like.verdict, leave.verdict) == ("exploratory", "hint", "hint")
+    assert like.estimate.value == pytest.approx(0.4, abs=0.1)
+    assert leave.estimate.value == pytest.approx(-0.4, abs=0.1)
+    assert (like.estimate.within, like.estimate.chance) == ((-1.0, 1.0), 0.0)
+    assert "was chosen under the instruction leave than under neutral: this is -0." in said(follows, "arm/prefer/leave")
+    heedless = arms(dict.fromkeys(small["arms"], 0.8))
+    assert {found(heedless, f"arm/prefer/{arm}").verdict for arm in ("like", "leave")} == {"not shown"}
+    assert not any(one.outcome.startswith("arm/") for one in analysed(study(HEARS), DRAWS).findings)
+
+
+def coded(tags: dict[str, str], kind: str = "fact", blind: bool = True) -> list[AnnotationRecord]:
+    """Notes on transcripts, one a letter; ``-``: none."""
+    return [
+        AnnotationRecord(transcript_id=f"t{i}", turn=i % 3, author=author, kind=kind, tag=tag, text="", blind=blind)  # type: ignore[arg-type]
+        for author, word in tags.items()
+        for i, tag in enumerate(word)
+        if tag != "-"
+    ]
+
+
+def test_blind_coders_agree_as_krippendorff_says():
+    # Krippendorff 2011, section B, two observers: 1 - observed / expected disagreement.
+    one, other = "aabbbcacab", "aabbbbacab"
+    notes = coded({"Ada": one + "a", "Bo": other + "-"}) + coded({"Ada": "ab", "Cy": "ba"}, blind=False)
+    # Who tags a turn twice, or another turn of it, says no more than that the transcript has the tag.
+    notes += [AnnotationRecord(transcript_id="t0", turn=9, author="Bo", kind="fact", tag="a", text="", blind=True)]
+    made = study(HEARS, found=design(works=RAW["works"][:2], wordings=["plain"]))
+    results = analysed(replace(made, annotations=tuple(notes)), DRAWS)
+    assert [one.outcome for one in results.findings if one.outcome.startswith("alpha/fact")] == [
+        "alpha/fact/a", "alpha/fact/b", "alpha/fact/c",
+    ]  # fmt: skip
+    for tag, apart in (("a", 0), ("b", 1), ("c", 1)):
+        agreed = found(results, f"alpha/fact/{tag}")
+        counts = np.array([(one + other).count(tag), 20 - (one + other).count(tag)])
+        expected = 1 - (counts * (counts - 1)).sum() / (20 * 19)
+        assert agreed.estimate.value == pytest.approx(1 - (2 * apart / 20) / expected)
+        assert agreed.estimate.levels == {"unit": 10}
+        assert (agreed.role, agreed.p, agreed.verdict) == ("exploratory", None, "measured")
+        assert f"The agreement of blind coders on the fact {tag} (alpha)" in said(results, f"alpha/fact/{tag}")
+        assert "1 units were rated less than twice: left out" in agreed.estimate.notes
+    guess = np.random.default_rng(2).choice(list("ab"), (2, 60))
+    drawn = coded({"Ada": "".join(guess[0]), "Bo": "".join(guess[1])}, "interpretation")
+    results = analysed(replace(made, annotations=tuple(drawn)), DRAWS)
+    chance = found(results, "alpha/interpretation/a").estimate
+    assert chance.low < 0 < chance.high
+    alone = replace(made, annotations=tuple(coded({"Ada": "ab"}) + coded({"Ada": "ab", "Cy": "ba"}, blind=False)))
+    assert not any("fact" in one.outcome for one in analysed(alone, DRAWS).findings), "who was not blind does not count"
 
 
 def test_agreement_is_of_tastes_that_are_shared_and_not_of_a_shared_side():

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import sys
+from dataclasses import replace
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
 import pytest
@@ -23,6 +26,7 @@ from studio.experiment.outcomes import outcomes
 from studio.experiment.trials import trials
 from studio.experiment.works import make
 from studio.plan import plan
+from tests.serving import CHAT, Asked, completion, options_of, says, standin, status
 from tests.studio.experiment.studying import SECRET, study, write_piece, write_visitors
 
 
@@ -98,6 +102,83 @@ def test_a_trial_is_the_same_whichever_was_before(place, tmp_path):
     assert [(t.trial, t.seed, t.turns) for t in told[0]] == [(t.trial, t.seed, t.turns) for t in told[1]]
     curves = {t.turns[-2].observation.partition("\n")[2] for t in told[0] if "Mirror" in t.turns[-2].observation}
     assert len(curves) > 2, "and yet they differ"
+
+
+def test_rooms_of_a_visit_tell_neither_by_length_nor_by_controls_which_work_is_in_them(place):
+    """One work is longer, and only it has a control that may be touched."""
+    text, code = (place / "secret.toml").read_text(), (place / "secret.py").read_text()
+    (place / "still.toml").write_text(text.replace("secret", "still").replace("ticks = 16", "ticks = 24"))
+    (place / "still.py").write_text(code.replace("(0.0, 6.0))", "(0.0, 6.0), live=False)").replace("secret", "still"))
+    works = "".join(f'[[works]]\nname = "{name}"\npiece = "{name}.toml"\n' for name in ("secret", "still"))
+    visit = '[[tasks]]\ntask = "visit"\nmoves = 9\n[[tasks]]\ntask = "prefer"\nconditions = ["shuffled"]'
+    path = study(place, works=works, tasks=visit, analysis='[analysis]\nprimary = ["visit/idle"]')
+    with Archive.open(place / "a.db") as archive:
+        study_id = freeze(archive, path, SECRET).id
+        made = make(archive, study_id, read(path), place)
+        gallery = Gallery(archive)
+        whole = [gallery.room(take) for take in made.values()]
+        assert [(round(room.artefact.duration * 2), room.controls) for room in whole] == [(4, 1), (6, 0)]
+        attendance = Attendance(archive, study_id, read(path), made)
+        planned = trials(read(path), SECRET)
+        for trial in (t for t in planned if t.task == "prefer"):
+            comparison = attendance.comparison(trial)
+            own, other = (work.lines("tokens") for work in (comparison.as_is, comparison.other))
+            assert sorted(own) == sorted(other), "what is shuffled is told of the same moments, without any seam"
+            assert own != other
+        game, _ = attendance.game(replace(next(t for t in planned if t.task == "visit"), register="prose"))
+        _, info = game.reset(seed=1)
+        told = []
+        for name in info["arguments"]["go"]:
+            text, *_, inside = game.step(f"go {name}")
+            told.append((text.replace(name, "NAME"), inside["arguments"]))
+            game.step("leave")
+    assert told[0] == told[1]
+    assert "4 moments" in told[0][0]
+
+
+def uncounted(to: BaseHTTPRequestHandler, asked: Asked) -> None:
+    """The first option, and not a word of tokens."""
+    letter = min(options_of(asked))
+    status(200, {n: v for n, v in completion(json.dumps({"choice": letter})).items() if n != "usage"})(to, asked)
+
+
+def test_what_a_server_took_counts_whether_it_answered_or_not(place, monkeypatch):
+    """One refuses, and says what that took; one does not count, so that a budget of tokens could never end it."""
+    monkeypatch.setenv("OPENAI_API_KEY", "none")
+    with (
+        standin({CHAT: [says(None, refusal="no")]}) as refuses,
+        standin({CHAT: [uncounted]}) as silent,
+    ):
+        audiences = "".join(
+            f'[[audiences]]\nname = "{name}"\nvisitor = "openai:m@{one.url}"\n'
+            'options = { way = "chat", retries = 0 }\n'
+            for name, one in (("refuses", refuses), ("does not count", silent))
+        )
+        path = study(place, audiences=audiences, more="[budget]\nmax_tokens = 100_000", arms='arms = { neutral = "" }')
+        with Archive.open(place / "a.db") as archive:
+            study_id = freeze(archive, path, SECRET).id
+            made = make(archive, study_id, read(path), place)
+            attendance = Attendance(archive, study_id, read(path), made)
+            went = {trial.number: attendance.attempt(trial) for trial in trials(read(path), SECRET)}
+            rows = outcomes(archive, study_id)
+            asked = len(silent.asked)
+            games = study(
+                place, head='descant = 1\nname = "games"\nseed = 1', audiences=audiences,
+                rest="moments = 4\nrepeats = 2", more="[budget]\nmax_tokens = 100_000", arms='arms = { neutral = "" }',
+                tasks='[[tasks]]\ntask = "visit"\nmoves = 2', analysis='[analysis]\nprimary = ["visit/idle"]',
+            )  # fmt: skip
+            games_id = freeze(archive, games, SECRET).id
+            attendance = Attendance(archive, games_id, read(games), made)
+            visits = [trial for trial in trials(read(games), SECRET) if trial.audience == "does not count"]
+            assert [attendance.attempt(trial)[0] for trial in visits[:2]] == ["done", "failed"]
+    refused = [row for row in rows if row["audience"] == "refuses"]
+    assert {row["status"] for row in refused} == {"failed"}
+    assert all(row["tokens"] > 0 and row["tokens"] == went[row["number"]][1]["tokens"] for row in refused)
+    first, *others = [row for row in rows if row["audience"] == "does not count"]
+    assert first["status"] == "done"
+    assert {row["status"] for row in others} == {"failed"}
+    assert "it does not say how many tokens it takes" in others[0]["error"]
+    assert asked <= 4, "of 8 trials one: it is tried out, and asked in two orders"
 
 
 def test_ratings_of_a_run_are_those_of_its_own_visits(place, tmp_path):

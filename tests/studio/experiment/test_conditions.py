@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from studio.experiment.conditions import distorted, moments_of, permutation, shuffled, silent
+from studio.experiment.presenting import Work
 from studio.words.artefact import Artefact
 from studio.words.registers import REGISTERS, SLOTS, slots, spoken
 from studio.words.tokens import tokens
@@ -20,8 +21,9 @@ CHORDS = melody([40, 52, 45, 57, 50, 62, 55, 67], colour=(30, 200, 90))
 
 
 def of_moment(artefact, *parts):
-    """What is said of each moment by itself, without what changed and what returned."""
-    names = [name for part in parts for name in SLOTS[part] if name not in ("motion", "glide", "onsets")]
+    """What is said of each moment by itself, without what goes by those before it, and by the joints."""
+    aside = ("motion", "glide", "onsets", "rhythm", "surface")
+    names = [name for part in parts for name in SLOTS[part] if name not in aside]
     return [tuple(said[name].word for name in names) for said in slots(artefact)]
 
 
@@ -41,6 +43,21 @@ def test_shuffled_moments_are_the_same_moments(seed):
     sounds = np.split(RISING.audio, 8)
     assert (np.concatenate([sounds[m] for m in order]) == found.audio).all(axis=1).mean() > 0.85
     assert found.audio.shape == RISING.audio.shape
+
+
+@pytest.mark.parametrize("work", [RISING, melody([60.0] * 8)])
+@pytest.mark.parametrize("register", REGISTERS)
+def test_in_words_a_moment_is_the_same_wherever_it_is_told(work, register):
+    """Nothing but order tells them from the work: of a tone that goes on nothing is told that is not told of it."""
+    order = permutation(8, 3).tolist()
+    own, told = (found.lines(register) for found in (Work(work), Work(shuffled(work, 3), order, work)))
+    alone = lambda lines: [line.partition("; course")[0] for line in lines]  # noqa: E731
+    assert alone(told) == [alone(own)[moment] for moment in order]
+    assert register == "tokens" or {"course" in line for line in told} == {True}
+    if work is RISING:
+        assert told != own
+        # It is not so where the joints are listened to.
+        assert sorted(spoken(shuffled(work, 3), register)) != sorted(told)
 
 
 def test_joints_do_not_click():

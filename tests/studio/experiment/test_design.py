@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from db.archive import Archive
 from pieces.errors import DescantError
 from studio.experiment.design import CONDITIONS, StudyError, check, parse, read
+from studio.experiment.freezing import freeze
 from tests.studio.experiment.studying import study, write_piece
 
 BASE = {
@@ -21,11 +22,71 @@ BASE = {
 }
 
 
+def test_whatever_stands_in_a_file_can_do_nothing_but_be_read(tmp_path):
+    """Escapes, C1, bidirectional overrides; in names of things too."""
+    evil = "\\u001b]0;title\\u0007 \\u009b31m \\u202Ebad\\n two"
+    path = study(
+        tmp_path,
+        head=f'descant = 1\nname = "s"\nseed = 1\nquestion = "{evil}"',
+        arms=f'arms = {{ neutral = "{evil}" }}',
+        hypotheses=f'[hypotheses]\n"H{evil}" = "{evil}"',
+        audiences='[[audiences]]\nname = "x"\nvisitor = "random"',
+    )
+    design = read(path)
+    texts = [design.question, *design.arms.values(), *design.hypotheses, *design.hypotheses.values()]
+    assert texts == ["]0;title 31m bad two"] * 2 + ["H]0;title 31m bad two", "]0;title 31m bad two"]
+    study(tmp_path, audiences=f'[[audiences]]\nname = "x"\nvisitor = "{evil}"')
+    with pytest.raises(StudyError) as error:
+        read(path)
+    assert str(error.value).isprintable()
+
+
+KEY = "sk-planted" + "0a" * 20
+
+
+@pytest.mark.parametrize(
+    ("visitor", "options", "more", "line"),
+    [
+        (f"openai:m@https://me:{KEY}@host/v1", "", "", "a URL has no name, password"),
+        ("openai:m@https://host/v1", f'api_key = "{KEY}"', "", "no option 'api_key'"),
+        ("hf:small", f'api_key = "{KEY}"', "", "unexpected keyword argument 'api_key'"),
+        ("hf:small", "rotations = -1", "", "rotations -1: allowed is a whole number"),
+        ("hf:/no/such/model", "", "", "hf:/no/such/model"),
+        ("listener", 'memory = "x"', "", "options.memory: no option of a study"),
+        ("listener", "seed = -1", "", "allowed are a whole number from 0 on"),
+        ("random:x", "", "", "random takes nothing behind a colon"),
+        (
+            "openai:m@https://host/v1",
+            "",
+            "[budget]\nmax_cost = 1.0",
+            "budget.max_cost cannot be reached without prices",
+        ),
+        (
+            "openai:m@https://host/v1",
+            'senses = "sound"\nheld = 1',
+            "",
+            "it would be sent 2 clips .*: set moments lower",
+        ),
+    ],
+)
+def test_an_audience_that_cannot_be_is_refused_before_anything_is_kept(tmp_path, visitor, options, more, line):
+    write_piece(tmp_path)
+    audiences = f'[[audiences]]\nname = "x"\nvisitor = "{visitor}"\n[audiences.options]\n{options}'
+    path = study(tmp_path, audiences=audiences, more=more)
+    with Archive.open(tmp_path / "a.db") as archive:
+        with pytest.raises(StudyError, match=f"audience 'x': .*{line}") as error:
+            freeze(archive, path)
+        assert archive.studies.experiments() == []
+    assert "\n" not in str(error.value)
+    assert KEY not in str(error.value)
+    assert KEY.encode() not in (tmp_path / "a.db").read_bytes()
+
+
 def test_a_whole_study_is_read(tmp_path):
     path = study(
         tmp_path,
         head='descant = 1\nname = "s"\nseed = 1\nquestion = "?"\nwordings = ["plain", "guest", "short"]',
-        audiences='[[audiences]]\nname = "l"\nvisitor = "listener"\n[[audiences]]\nname = "r"\nvisitor = "random"\n'
+        audiences='[[audiences]]\nname = "l"\nvisitor = "listener"\n[[audiences]]\nname = "r"\nvisitor = "hf:small"\n'
         'registers = ["prose", "numbers"]',
         tasks="\n".join(
             (
@@ -80,8 +141,18 @@ def test_a_study_is_the_same_after_it_was_written_down(conditions, levels, repea
         ({"tasks": [{"task": "same", "levels": [-0.1]}]}, "levels.0 = -0.1: .*greater than or equal to 0"),
         ({"tasks": [{"task": "same"}]}, "with what is a work to be compared"),
         ({"tasks": [{"task": "prefer", "conditions": ["silent", "silent"]}]}, "outcome 'prefer/silent' comes twice"),
-        ({"tasks": [{"task": "mirror"}]}, "others must attend the same work"),
+        ({"tasks": [{"task": "mirror"}]}, "task mirror: 0 of 1 audiences can measure surprise, and 2 must"),
+        (
+            {"tasks": [{"task": "mirror"}], "audiences": [{"name": n, "visitor": n} for n in ("listener", "random")]},
+            "task mirror: 1 of 2 audiences can measure surprise, and 2 must, .*: human, openai, random, scripted",
+        ),
+        ({"tasks": [{"task": "mirror"}], "moments": 3}, "task mirror: moments = 3: a curve needs 4 or more"),
         ({"tasks": [{"task": "steer", "piece": "cubics", "audience": "smal"}]}, "'smal'; did you mean 'small'"),
+        (
+            {"tasks": [{"task": "steer", "piece": "cubics", "audience": "small"}]},
+            r"yoked goes by the ratings of another audience, and there is none: .* steerers = \['gp', 'random'\]",
+        ),
+        ({"question": "x" * 10_001}, "has 10001 characters: allowed are 10000"),
         ({"analysis": {"primary": ["prefer/shufled"]}}, "no task gives 'prefer/shufled'; did you mean"),
         ({"analysis": {"primary": ["same/0.3"]}}, "no task gives 'same/0.3'"),
         ({"analysis": {"primary": []}}, r"primary = \[\]"),

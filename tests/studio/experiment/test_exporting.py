@@ -3,6 +3,8 @@
 import json
 import string
 
+import pyarrow.csv
+import pyarrow.parquet
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -12,15 +14,16 @@ from db.audience import AnnotationRecord, ExperimentRecord, NewTranscript, TurnR
 from pieces.errors import DescantError
 from studio.audience.visitor import invite
 from studio.experiment.analysis import analysed
-from studio.experiment.exporting import ESTIMATES, FORMATS, TRIALS, TURNS, export, read, write
+from studio.experiment.exporting import CODEBOOK, ESTIMATES, FORMATS, TRIALS, TURNS, export, read, write
 from studio.experiment.report import report
 from studio.experiment.sample import gathered
 from studio.experiment.trials import trials
 from studio.experiment.verdicts import sentence
 from tests.studio.experiment.simulated import DRAWS, HEARS, RAW, design, row
+from tests.studio.experiment.studying import SECRET
 
 KEY = "sk-" + "".join(chr(ord("a") + i * 7 % 26) for i in range(40))
-TABLES = {"trials": TRIALS, "turns": TURNS, "estimates": ESTIMATES}
+TABLES = {"trials": TRIALS, "turns": TURNS, "estimates": ESTIMATES, "codebook": CODEBOOK}
 SMALL = {
     "audiences": RAW["audiences"][:2],
     "works": RAW["works"][:2],
@@ -29,6 +32,10 @@ SMALL = {
     "seed": 2**31 - 1,
 }
 SAID = '=HYPERLINK("http://evil.example")\n\x1b[31m \u202e "quoted", and more'
+
+
+#: What stands in a column of a kind.
+PYTHON = {"text": str, "json": str, "integer": int, "number": float, "flag": bool}
 
 
 @pytest.fixture(scope="module")
@@ -42,9 +49,9 @@ def archived(tmp_path_factory):
     folder, rules, rng = tmp_path_factory.mktemp("archive"), design(**SMALL), np.random.default_rng(1)
     visitor = invite("openai:some-model@http://127.0.0.1:9/v1", folder)
     with Archive.open(folder / "archive.db") as archive:
-        content = {"design": rules.model_dump(mode="json")}
+        content = {"design": rules.model_dump(mode="json"), "secret": SECRET}
         experiment = archive.studies.freeze(ExperimentRecord(name=rules.name, hash="c" * 64, design=content))
-        for trial in trials(rules):
+        for trial in trials(rules, SECRET):
             assert archive.studies.claim(experiment, trial.number, trial.to_json())
             of = {"experiment_id": experiment, "trial": trial.number}
             new = NewTranscript(
@@ -97,7 +104,7 @@ def test_all_formats_hold_the_same(exported):
 def test_a_trial_has_its_factors_its_decision_and_who_decided(exported):
     results, folder, _ = exported
     rows = read(folder / "trials.parquet", TRIALS)
-    planned = trials(results.study.design)
+    planned = trials(results.study.design, SECRET)
     assert [one["number"] for one in rows] == [trial.number for trial in planned]
     for one, trial in zip(rows, planned, strict=True):
         expected = {name: value for name, value in trial.to_json().items() if name != "register"}
@@ -110,6 +117,23 @@ def test_a_trial_has_its_factors_its_decision_and_who_decided(exported):
     done, failed = rows[0], rows[5]
     assert (done["tokens"], done["seconds"], done["latency"], failed["error"]) == (12.0, 0.25, 0.1, "no answer")
     assert (type(done["target"]), failed["target"]) == (bool, None)
+
+
+def test_a_stranger_is_told_what_every_column_is(exported):
+    """As a reader finds them who knows nothing of us."""
+    _, folder, _ = exported
+    book = pyarrow.csv.read_csv(folder / "codebook.csv").to_pylist()
+    for name in ("trials", "turns", "estimates"):
+        table = pyarrow.parquet.read_table(folder / f"{name}.parquet")
+        told = {row["column"]: row for row in book if row["table"] == name}
+        assert list(told) == table.column_names
+        assert pyarrow.csv.open_csv(folder / f"{name}.csv").schema.names == table.column_names
+        for column, said in told.items():
+            assert len(said["meaning"].split()) >= 3
+            values = [value for value in table[column].to_pylist() if value is not None]
+            assert {type(value) for value in values} <= {PYTHON[said["kind"]]}
+            if said["unit"] in ("0..1", "share, 0..1") and said["kind"] == "number":
+                assert all(0 <= value <= 1 for value in values)
 
 
 def test_turns_are_whole(exported):

@@ -12,8 +12,22 @@ import pytest
 from db.archive import Archive
 from pieces.piece import find_piece
 from studio.compose import compose
+from studio.experiment.analysis import analysed
 from studio.experiment.design import StudyError
-from studio.experiment.freezing import changes, content, design_of, deviate, digest, freeze, secret_of, standing
+from studio.experiment.freezing import (
+    changes,
+    content,
+    design_of,
+    deviate,
+    digest,
+    freeze,
+    frozen_design,
+    namesakes,
+    secret_of,
+    standing,
+)
+from studio.experiment.report import write
+from studio.experiment.sample import gathered
 from studio.experiment.trials import trials
 from studio.plan import plan
 from tests.studio.experiment.studying import study, write_piece, write_visitors
@@ -129,7 +143,7 @@ def test_wordings_and_scripts_are_frozen(archive, tmp_path, monkeypatch):
     path = study(tmp_path, audiences=f'[[audiences]]\nname = "s"\nvisitor = "scripted:{script}"')
     freeze(archive, path)
     script.write_text("listen on\nsay yes\n")
-    with pytest.raises(StudyError, match=r"files.scripted:.*script.txt was"):
+    with pytest.raises(StudyError, match=r"audiences\.s was .sha256:.* and is .sha256:"):
         standing(archive, path)
     script.write_text("listen on\n")
     from studio.audience.wording import WORDINGS
@@ -138,8 +152,112 @@ def test_wordings_and_scripts_are_frozen(archive, tmp_path, monkeypatch):
     with pytest.raises(StudyError, match=r"wordings.plain.prefer was .* and is .Surely the first"):
         standing(archive, path)
     script.unlink()
-    with pytest.raises(StudyError, match=r"audience 's': scripted:.*No such file"):
+    with pytest.raises(StudyError, match=r"audience 's': .*No such file"):
         standing(archive, path)
+
+
+def test_weights_and_libraries_are_frozen(archive, tmp_path, monkeypatch):
+    """A model that is swapped under its name is another one, and so is the same one in another library."""
+    model = tmp_path / "model"
+    model.mkdir()
+    (model / "config.json").write_text("{}")
+    weights = model / "model.safetensors"
+    weights.write_bytes(b"one")
+    path = study(tmp_path, audiences=f'[[audiences]]\nname = "m"\nvisitor = "hf:{model}"')
+    record = freeze(archive, path)
+    assert record.design["audiences"]["m"].startswith("sha256:")
+    assert set(record.design["libraries"]) == {"tokenizers", "torch", "transformers"}
+    standing(archive, path)
+    weights.write_bytes(b"two")
+    with pytest.raises(StudyError, match=r"audiences\.m was .sha256:.* and is .sha256:"):
+        standing(archive, path)
+    weights.write_bytes(b"one")
+    standing(archive, path)
+    monkeypatch.setattr("studio.experiment.freezing.version", lambda name: "9.9")
+    with pytest.raises(StudyError, match=r'libraries.tokenizers was .* and is "9.9"; libraries.torch was'):
+        standing(archive, path)
+    weights.unlink()
+    with pytest.raises(StudyError, match="audience 'm': ") as error:
+        standing(archive, path)
+    assert "\n" not in str(error.value)
+    # Of visitors that come in a package, its version is frozen.
+    assert freeze(archive, study(tmp_path)).design["audiences"] == {"small one": "package:hearing 1.0"}
+
+
+def test_what_was_frozen_under_the_same_name_is_told(archive, tmp_path):
+    path = study(tmp_path)
+    first = freeze(archive, path)
+    assert namesakes(archive, first) == ()
+    for trial, target in zip(trials(frozen_design(first), secret_of(first))[:3], (True, False, None), strict=True):
+        assert archive.studies.claim(first.id, trial.number, trial.to_json())
+        if target is None:
+            archive.studies.fail(first.id, trial.number, "no answer")
+        else:
+            archive.studies.finish(first.id, trial.number, {"target": target})
+    second = freeze(archive, study(tmp_path, analysis='[analysis]\nprimary = ["prefer/shuffled"]\nmargin = 0.2'))
+    (told,) = namesakes(archive, second)
+    assert (told.id, told.hash, told.planned, told.done, told.failed) == (first.id, first.hash, 16, 2, 1)
+    assert str(told) == f"{first.created[:10]}, {first.hash[:12]}: 2 of 16 trials done, 1 failed"
+    assert gathered(archive, second.id).namesakes == (told,)
+    assert [one.id for one in namesakes(archive, first)] == [second.id], "what came after it is told, too"
+    # And whoever goes back to the file of the first one goes on with that.
+    assert standing(archive, study(tmp_path))[0] == first
+
+
+def test_a_listener_is_told_what_it_reads(archive, tmp_path):
+    audiences = '[[audiences]]\nname = "l"\nvisitor = "listener"\nregisters = ["prose"]'
+    with pytest.raises(StudyError, match="audience 'l': registers prose: the listener reads tokens alone"):
+        freeze(archive, study(tmp_path, audiences=audiences))
+    freeze(archive, study(tmp_path, audiences=audiences.replace("prose", "tokens")))
+
+
+def test_what_a_file_says_is_shown_without_what_can_harm(archive, tmp_path):
+    path = study(tmp_path)
+    freeze(archive, path)
+    study(tmp_path, hypotheses='[hypotheses]\nH1 = "\\u202Eevil\\u009B31m"')
+    with pytest.raises(StudyError, match=r"is .evil31m.") as error:
+        standing(archive, path)
+    assert str(error.value).isprintable()
+
+
+def test_exclusions_and_ends_that_were_changed_later_leave_the_analysis_as_it_was_frozen(archive, tmp_path):
+    """Whoever sees the data, and then excludes what does not fit, is told beside what was frozen."""
+    works = "\n".join(f'[[works]]\nname = "w{i}"\npiece = "secret.toml"\nseed = {i}' for i in (1, 2, 3))
+    rules = "[exclusions]\nmax_flips = 0.6\n[stopping]\ntrials = 20"
+    path = study(tmp_path, works=works, more=rules)
+    record = freeze(archive, path)
+
+    def run(design, first: int) -> None:
+        for trial in trials(design, secret_of(record))[first:]:
+            assert archive.studies.claim(record.id, trial.number, trial.to_json())
+            target = trial.number % 2 == 0
+            result = {"target": target, "first_shown": trial.side == 0, "chance": 0.5, "dropped": trial.number // 19}
+            archive.studies.finish(record.id, trial.number, result | {"flips": 0.2 if target else 0.4})
+
+    run(frozen_design(record), 0)
+    before = analysed(gathered(archive, record.id), 200)
+    # Of 24 trials 19 are kept: from the 20th on a prompt was cut, and from the 21st on they are more than were stated.
+    left_out = {"max_dropped = 0": 1, "stopping.trials = 20 was reached": 4}
+    assert before.counts.excluded == left_out
+    assert (before.counts.analysed, before.deviating) == (19, ())
+    later = rules.replace("0.6", "0.3\nmax_dropped = 9").replace("20", "99")
+    wide = '[analysis]\nprimary = ["prefer/shuffled"]\nmargin = 0.4'
+    study(tmp_path, works=works, more=later, rest="moments = 4\nrepeats = 2", analysis=wide)
+    deviate(archive, path, "Ada", "these did not fit")
+    run(standing(archive, path)[1], 24)
+    after = analysed(gathered(archive, record.id), 200)
+    assert after.findings == before.findings
+    assert after.counts.excluded == {**left_out, "added by a deviation": 24}
+    assert after.study.analysis.margin == 0.05
+    (changed,) = after.deviating
+    assert (changed.outcome, changed.estimate.value, changed.verdict) == ("prefer/shuffled", 1.0, "measured")
+    assert changed.estimate.trials == 24
+    assert before.findings[0].estimate.value == pytest.approx(0.5, abs=0.1)
+    text = (write(after, tmp_path / "out")[1]).read_text().replace("\\", "")
+    assert "Ada: these did not fit" in text
+    assert "design.exclusions.max_flips" in text
+    assert "max_flips = 0.6" in text
+    assert "max_flips = 0.3" not in text
 
 
 def test_a_take_is_frozen_by_its_signals(archive, tmp_path):

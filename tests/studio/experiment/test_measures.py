@@ -7,16 +7,14 @@ from hypothesis import strategies as st
 from scipy.stats import binomtest
 
 from studio.experiment.crossed import StatisticsError
-from studio.experiment.inference import Method
+from studio.experiment.inference import Method, mean
 from studio.experiment.measures import (
     abx,
     abx_correct,
     abx_dprime,
     alpha,
-    forced_choice,
-    habits,
     log_linear,
-    psychometric,
+    slope,
     swap_flips,
 )
 
@@ -58,7 +56,7 @@ def test_forced_choice_follows_the_target_and_the_side_bias_the_side():
         "guessing": choices(random, np.full(n, 0.5)),
         "sided": (target_first.astype(float), np.ones(n)),
     }.items():
-        liked, bias = (forced_choice(found, factors, random, QUICK) for found in (target, first))
+        liked, bias = (mean(found, factors, random, QUICK, chance=0.5) for found in (target, first))
         assert (liked.low > 0.5) == (visitor == "hearing")
         assert (liked.p() < 0.05) == (visitor == "hearing")
         assert (bias.low > 0.5) == (visitor == "sided")
@@ -74,7 +72,7 @@ def test_models_that_take_sides_about_takes_are_no_preference_and_trials_would_s
     for _ in range(experiments):
         logits = 2.5 * random.standard_normal((5, 10)) + 0.7 * random.standard_normal((5, 1))
         target, _ = choices(random, 1 / (1 + np.exp(-np.repeat(logits.ravel(), 8))))
-        estimate = forced_choice(target, factors, random, QUICK)
+        estimate = mean(target, factors, random, QUICK, chance=0.5)
         found["ours"] += not estimate.low <= 0.5 <= estimate.high
         found["trials"] += binomtest(int(target.sum()), len(target)).pvalue < 0.05
     assert found["ours"] / experiments <= 0.08
@@ -118,30 +116,10 @@ def test_the_mirror_is_measured_against_one_of_so_many_curves():
     random, factors = rng(5), trials(6, 10, 3)
     own = random.integers(0, 5, 180)
     knows = np.where(random.random(180) < 0.6, own, random.integers(0, 5, 180))
-    knowing = forced_choice(knows == own, factors, random, QUICK, options=5)
-    guessing = forced_choice(random.integers(0, 5, 180) == own, factors, random, QUICK, options=5)
-    assert knowing.chance == guessing.chance == pytest.approx(0.2)
+    knowing = mean(knows == own, factors, random, QUICK, chance=0.2)
+    guessing = mean(random.integers(0, 5, 180) == own, factors, random, QUICK, chance=0.2)
     assert knowing.low > 0.2
     assert guessing.low <= 0.2 <= guessing.high
-    with pytest.raises(StatisticsError, match="a choice of 1"):
-        forced_choice([0], factors, random, options=1)
-
-
-def test_habits_by_the_label_and_price_of_the_button():
-    random = rng(6)
-    grid = np.indices((6, 12, 2, 2, 2)).reshape(5, -1)
-    groups = {"label": np.array(["bell", "lamp"])[grid[2]], "price": np.array([0.0, 2.0])[grid[3]]}
-    pressed = random.binomial(20, np.where(groups["label"] == "lamp", 0.4, 0.1)) / 20
-    factors = {"model": grid[0], "take": grid[1]}
-    found = habits(pressed, groups, factors, random, QUICK)
-    assert [named for named, _ in found] == [{"label": a, "price": b} for a in ("bell", "lamp") for b in (0.0, 2.0)]
-    rates = {tuple(named.values()): rate for named, rate in found}
-    assert rates["bell", 0.0].high < rates["lamp", 0.0].low
-    assert rates["lamp", 0.0].low <= 0.4 <= rates["lamp", 0.0].high
-    assert abs(rates["lamp", 0.0].value - rates["lamp", 2.0].value) < 0.05
-    assert rates["lamp", 0.0].chance is None
-    [(named, idle)] = habits(np.full(len(pressed), 0.25), {}, factors, random, QUICK)
-    assert (named, idle.value, idle.trials) == ({}, 0.25, len(pressed))
 
 
 def observed(random, dprime, count, strategy="differencing"):
@@ -242,22 +220,39 @@ def test_two_trials_of_which_no_draw_holds_both_are_no_proof():
     assert (found.correct.low, found.correct.high) == pytest.approx((known.low, known.high))
 
 
-def test_a_graded_difference_gives_a_rising_curve_for_who_hears_and_a_flat_one_for_who_does_not():
-    random, grid = rng(10), np.indices((3, 2, 12, 20)).reshape(4, -1)
-    level, model = np.array([0.5, 1.5, 3.0])[grid[0]], np.array(["deaf", "hears"])[grid[1]]
-    right, is_first = observed(random, level * (model == "hears"), len(level))
-    groups = {"level": level, "model": model, "register": np.full(len(level), "prose")}
-    found = psychometric(right, is_first, groups, {"pair": grid[2]}, random, QUICK)
-    curves = {
-        name: [one for named, one in found if named["model"] == name and named["register"] == "prose"]
-        for name in ("deaf", "hears")
-    }
-    assert [named["level"] for named, _ in found] == [0.5, 0.5, 1.5, 1.5, 3.0, 3.0]
-    assert sum(one.low <= 0 <= one.high for one in curves["deaf"]) >= 2
-    heard = [one.dprime for one in curves["hears"]]
-    assert heard == sorted(heard)
-    assert curves["hears"][2].low > curves["hears"][0].high
-    assert all(one.low <= true <= one.high for one, true in zip(curves["hears"], (0.5, 1.5, 3.0), strict=True))
+def test_a_graded_difference_gives_a_slope_for_who_hears_and_none_for_who_does_not():
+    random, grid = rng(10), np.indices((3, 12, 40)).reshape(3, -1)
+    level, pairs = np.array([0.1, 0.5, 1.0])[grid[0]], {"pair": grid[1]}
+    heard, deaf = (
+        slope(*observed(random, keen * level, len(level)), level, pairs, random, QUICK) for keen in (3.0, 0.0)
+    )
+    assert 0 < heard.low < 3.0 < heard.high < 4.5
+    assert heard.p() < 0.001
+    assert deaf.low <= 0 <= deaf.high
+    assert deaf.p() > 0.05
+    with pytest.raises(StatisticsError, match="1 level of difference"):
+        slope([1, 0], [True, False], [0.5, 0.5], {}, random, QUICK)
+
+
+def test_a_slope_of_a_handful_of_trials_has_no_interval_narrower_than_theirs():
+    """Pairs that agree leave no error to go by: always right about what differs much, and else always "the first"."""
+    pair, at, first = (one.ravel() for one in np.indices((10, 2, 2)))
+    right = np.where(at == 1, 1, first)
+    few, many = (
+        slope(*(np.tile(one, times) for one in (right, first, at)), {"pair": np.tile(pair, times)}, rng(), QUICK)
+        for times in (1, 50)
+    )
+    assert few.error == few.least > 1
+    assert few.high - few.low > 4, "40 trials"
+    assert 0 < many.least < few.least / 2
+    assert many.high - many.low < (few.high - few.low) / 2
+    some = pair < 9
+    with pytest.raises(StatisticsError, match="18 trials at level 0: a slope needs 20 of each level"):
+        slope(right[some], first[some], at[some], {"pair": pair[some]}, rng(), QUICK)
+    # A trial without an answer is none.
+    missing = np.where((pair == 0) & (at == 1), np.nan, right)
+    with pytest.raises(StatisticsError, match="18 trials at level 1"):
+        slope(missing, first, at, {"pair": pair}, rng(), QUICK)
 
 
 @pytest.mark.parametrize(("metric", "value"), [("nominal", 0.743), ("ordinal", 0.815), ("interval", 0.849)])

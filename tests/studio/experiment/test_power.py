@@ -4,10 +4,12 @@ import numpy as np
 import pytest
 from scipy.stats import nct, t
 
+from studio.experiment.analysis import analysed
 from studio.experiment.crossed import StatisticsError
-from studio.experiment.inference import Method
+from studio.experiment.inference import Method, adjusted
 from studio.experiment.measures import abx_correct
-from studio.experiment.power import Claim, Size, Variation, middle, power, simulated, smallest
+from studio.experiment.power import Claim, Size, Variation, middle, planned, power, simulated, smallest
+from tests.studio.experiment.simulated import HEARS, RAW, Mind, design, study
 
 QUICK = Method(draws=200)
 NONE = Variation(0, 0, 0, 0)
@@ -99,7 +101,7 @@ def test_the_smallest_number_of_pairs_is_that_of_the_t_test():
     assert found.value >= 0.8
     assert found.size == Size(1, found.size.pairs, 1, 5)
     repeats = smallest(
-        Size(1, 20), float(abx_correct(1.5)), rng(8), grow="repeats", variation=NONE, method=QUICK, experiments=300
+        Size(1, 20), float(abx_correct(1.5)), rng(8), grow=("repeats",), variation=NONE, method=QUICK, experiments=300
     )
     assert 1 < repeats.size.repeats < 20
 
@@ -111,6 +113,19 @@ def test_what_more_pairs_cannot_reach_is_said():
         smallest(
             Size(3, 4), 0.6, rng(9), most=16, variation=Variation(model=1.0), method=QUICK, experiments=100,
         )  # fmt: skip
+
+
+def test_what_limits_the_power_can_grow_with_the_rest():
+    """Models that differ much and are few: no number of pairs makes up for them, and both together do."""
+    variation = Variation(model=0.8, pair=0.4, wording=0, model_pair=0)
+    with pytest.raises(StatisticsError, match=r"too \(models and pairs together\)") as said:
+        smallest(Size(2, 4), 0.75, rng(9), most=32, variation=variation, method=QUICK, experiments=100)
+    assert "32 pairs reach a power of 0." in str(said.value)
+    both = smallest(
+        Size(2, 4), 0.75, rng(9), grow=("models", "pairs"), most=32, variation=variation, method=QUICK, experiments=100
+    )
+    assert both.value >= 0.8
+    assert 4 < both.size.models == both.size.pairs <= 32
 
 
 def test_it_tells_how_far_it_is_and_stops_when_it_is_told_to():
@@ -151,3 +166,77 @@ def test_impossible_designs_are_named():
         power(Size(2, 5), 1.2, rng())
     with pytest.raises(StatisticsError, match="all factors are fixed"):
         power(Size(1, 5), 0.6, rng(), method=Method(fixed=("pair",)))
+
+
+def plan(outcome, **replaced):
+    """What is planned for an outcome of the simulated studies' design, changed."""
+    return planned(design(**{"wordings": ["plain", "guest"], **replaced}), outcome)
+
+
+def test_a_design_counts_as_it_will_be_analysed():
+    """Models, works and wordings are those of the estimate; whatever else is crossed repeats them."""
+    results = analysed(study(HEARS, found=design(wordings=["plain", "guest"])), 100)
+    for outcome in ("prefer/shuffled", "same/shuffled"):
+        estimate = next(one.estimate for one in results.findings if one.outcome == outcome)
+        size = plan(outcome).size
+        assert {"model": size.models, "work": size.pairs, "wording": size.wordings} == estimate.levels
+        assert size.trials == estimate.trials
+    assert plan("prefer/shuffled", arms={"a": "", "b": "x"}).size.repeats == 2 * plan("prefer/shuffled").size.repeats
+
+
+def test_audiences_of_one_model_are_one_in_a_plan():
+    seeds = [{"name": f"seed {i}", "visitor": "hf:/models/0", "options": {"context": 1000 + i}} for i in range(6)]
+    size = plan("prefer/shuffled", audiences=seeds).size
+    assert (size.models, size.trials) == (1, plan("prefer/shuffled").size.trials)
+
+
+def test_listeners_are_planned_for_where_they_count():
+    audiences = [{**one, "visitor": "listener"} if i < 2 else one for i, one in enumerate(RAW["audiences"])]
+    assert plan("prefer/shuffled", audiences=audiences).size.models == 4
+    assert plan("same/shuffled", audiences=audiences).size.models == 5, "four models, and the listener"
+    alone = [{**one, "visitor": "listener"} for one in RAW["audiences"]]
+    assert plan("prefer/shuffled", audiences=alone).size.models == 1
+
+
+def test_runs_of_steering_are_its_works():
+    steer = {"task": "steer", "piece": "cubics", "audience": "model 0", "rounds": 3, "runs": 10}
+    made = plan("steer/first", tasks=[steer], works=RAW["works"][:2], analysis={"primary": ["steer/first"]})
+    assert made.size == Size(6, 10, 2, 4)
+
+
+def test_a_mirror_is_held_against_one_of_its_curves():
+    guesses = {"name": "random", "visitor": "random"}  # it measures no surprise, so that there is no curve of it
+    made = plan(
+        "mirror", audiences=[*RAW["audiences"], guesses], tasks=[{"task": "mirror"}], analysis={"primary": ["mirror"]}
+    )
+    assert (made.claim.kind, made.claim.chance) == ("above", pytest.approx(1 / 6))
+    assert made.size == Size(6, 6, 2, 1)
+
+
+def test_primary_outcomes_must_hold_at_holms_first_step():
+    three = ["prefer/shuffled", "prefer/silent", "same/shuffled"]
+    assert plan("prefer/shuffled").level == pytest.approx(0.95)
+    assert plan("prefer/shuffled", analysis={"primary": three}).level == pytest.approx(1 - 0.05 / 3)
+    assert plan("prefer/silent").level == pytest.approx(0.95), "it is not primary"
+    p = dict.fromkeys(three, 1 - plan("prefer/shuffled", analysis={"primary": three}).level)
+    assert adjusted(p, "holm")["prefer/shuffled"] == pytest.approx(0.05)
+    both = {"primary": ["prefer/shuffled", "visit/idle"]}
+    visited = [*RAW["tasks"], {"task": "visit"}]
+    assert plan("prefer/shuffled", tasks=visited, analysis=both).level == pytest.approx(0.95), "habits are not tested"
+
+
+def test_what_a_design_can_never_show_is_known_beforehand():
+    assert plan("prefer/shuffled").reserves == ()
+    assert plan("prefer/silent").reserves == ("unasked",)
+    bare = {"tasks": [{"task": "prefer", "conditions": ["shuffled"]}], "works": RAW["works"][:4]}
+    made = study(Mind({"shuffled": 0.9}), found=design(**bare))
+    one = next(one for one in analysed(made, 100).findings if one.outcome == "prefer/shuffled")
+    assert plan("prefer/shuffled", **bare).reserves == one.reserves == ("controls", "unasked", "works")
+    assert plan("prefer/blind").reserves == ()
+
+
+def test_controls_are_planned_to_be_equivalent():
+    made = plan("prefer/blind", analysis={"primary": ["prefer/shuffled"], "margin": 0.07})
+    assert made.claim == Claim("equivalent", margin=0.07, alpha=pytest.approx(0.05))
+    graded = [{"task": "same", "levels": [0, 0.8]}]
+    assert plan("same/0", tasks=graded, analysis={"primary": ["same/0.8"]}).claim.kind == "equivalent"

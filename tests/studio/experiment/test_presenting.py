@@ -12,7 +12,7 @@ import pytest
 from studio.audience.playing import Asked
 from studio.audience.visitor import AudienceError, Report, certain, invite
 from studio.audience.wording import WORDINGS
-from studio.experiment.conditions import distorted, shuffled, silent
+from studio.experiment.conditions import distorted, permutation, shuffled, silent
 from studio.experiment.design import CONDITIONS, parse
 from studio.experiment.presenting import ANSWERED, Comparison, Work, instructed, outcome, presented, untold
 from studio.experiment.trials import trials
@@ -29,6 +29,7 @@ MADE = {
     "silent": silent(RISING),
 }
 WORKS = {name: Work(artefact) for name, artefact in MADE.items()}
+WORKS["shuffled"] = Work(MADE["shuffled"], permutation(len(WORKS["as is"]), 3).tolist(), RISING)
 LEVELS = {level: Work(distorted(RISING, level, 1)) for level in (0.0, 0.8)}
 DESIGN = parse(
     {
@@ -302,6 +303,7 @@ def test_an_answer_is_data():
         "chance": 0.5,
         "flips": 0.5,
         "latency": 0.2,
+        "dropped": None,
     }
 
 

@@ -15,8 +15,10 @@ from db.audience import AnnotationRecord, DeviationRecord
 from pieces.errors import DescantError
 from studio.experiment.analysis import analysed
 from studio.experiment.document import Heading, Items, Table, Text, markdown, page
+from studio.experiment.freezing import Namesake
+from studio.experiment.plots import PRIMARY, QUIET
 from studio.experiment.report import write
-from studio.experiment.verdicts import interval, probability, sentence, worth
+from studio.experiment.verdicts import interval, probability, sentence, silence, worth
 from tests.studio.experiment.simulated import DRAWS, HEARS, RAW, Mind, design, listeners, study
 
 #: What a model, or anybody, may say; nothing of it may work.
@@ -72,24 +74,56 @@ def reported(tmp_path_factory):
 def test_numbers_in_html_markdown_and_analysis_agree(reported):
     results, folder, _ = reported
     html, marked = seen(folder)
-    assert [[[cell.strip() for cell in row] for row in table] for table in html.tables] == [
-        [[cell.strip() for cell in row] for row in table] for table in marked.tables
-    ]
-    told = {row[0]: row for table in html.tables for row in table if table[0][0] == "outcome" and len(row) == 8}
+    tables, same = (
+        [[[cell.strip() for cell in row] for row in table] for table in one.tables] for one in (html, marked)
+    )
+    assert tables == same
+    assert ["adjusted p" in table[0] for table in tables] == [True, *[False] * (len(tables) - 1)], "there is one table"
+    told = {row[0]: row for row in tables[0]}
+    said = {row[0]: row[-2:] for table in tables for row in table if table[0][-2] == "what it says"}
+    assert {*told} - {"outcome"} == {one.outcome for one in results.findings} == {*said} - {"outcome", "control"}
     for one in results.findings:
-        if one.role != "control":
-            row = told[one.outcome]
-            assert row[1] == worth(one)
-            numbers = [float(number) for number in re.findall(r"(?<!d)-?\d+\.\d+", row[1])]
-            ends = (one.estimate.value, one.estimate.low, one.estimate.high)
-            if one.discrimination is not None:
-                ends = (one.discrimination.dprime, one.discrimination.low, one.discrimination.high)
-            assert numbers == pytest.approx(ends, abs=0.0051)
-            assert (row[4], row[5]) == (str(one.estimate.trials), probability(one.adjusted))
-            assert row[6] == sentence(one, results)
-    control = next(row for table in html.tables for row in table if row[0] == "prefer/blind" and len(row) == 6)
-    blind = results.of("control")[0]
-    assert (control[1], control[2]) == (interval(blind.estimate), interval(blind.equivalence.estimate))
+        row = told[one.outcome]
+        assert row[2] == worth(one)
+        numbers = [float(number) for number in re.findall(r"(?<!d)-?\d+\.\d+", row[2])]
+        ends = (one.estimate.value, one.estimate.low, one.estimate.high)
+        if one.discrimination is not None:
+            ends = (one.discrimination.dprime, one.discrimination.low, one.discrimination.high)
+        assert numbers == pytest.approx(ends, abs=0.0051)
+        assert row[5:] == [str(one.estimate.trials), probability(one.p), probability(one.adjusted), one.verdict]
+        assert said[one.outcome] == [sentence(one, results), silence(one)]
+    control = next(row for table in tables for row in table if row[0] == "prefer/blind" and len(row) == 5)
+    assert control[1] == interval(results.of("control")[0].equivalence.estimate)
+
+
+def test_the_table_begins_with_what_must_hold(reported):
+    results, folder, _ = reported
+    roles = [row[1] for row in seen(folder)[0].tables[0][1:]]
+    assert list(dict.fromkeys(roles)) == ["control", "positive control", "primary", "exploratory"]
+    assert len(roles) == len(results.findings)
+
+
+def test_a_reader_is_told_who_attended_what_and_how_it_was_computed(reported):
+    results, folder, _ = reported
+    html, _ = seen(folder)
+    design = results.study.design
+    told = {cell for table in html.tables for row in table for cell in row}
+    assert {*(a.name for a in design.audiences), *(a.visitor for a in design.audiences)} <= told
+    assert {*(w.name for w in design.works), "cubics"} <= told
+    text = " ".join(html.texts)
+    for word in (
+        "Student's t",
+        "Clopper",
+        "pigeonhole",
+        "Satterthwaite",
+        "two one-sided tests",
+        "Holm",
+        "Hochberg",
+        "Hautus",
+        "differencing",
+    ):
+        assert word in text
+    assert "6 audiences × 6 works × 3 wordings. 3024 of 3024 trials were analysed" in text
 
 
 def test_what_is_claimed_stands_at_the_top_and_controls_before_results(reported):
@@ -97,9 +131,9 @@ def test_what_is_claimed_stands_at_the_top_and_controls_before_results(reported)
     text = (folder / "report.md").read_text()
     heads = re.findall(r"^## (.*)$", text, re.M)
     assert heads == [
-        "What was frozen, and when", "Controls", "Primary outcomes", "Figures", "Audience by audience",
-        "Exploratory outcomes", "Learning progress", "Trials and costs", "Limits", "Facts that coders noted",
-        "Interpretations",
+        "The study in one table", "What was frozen, and when", "Who attended what", "Controls", "Primary outcomes",
+        "Figures", "Audience by audience", "Exploratory outcomes", "Learning progress", "Trials and costs", "Methods",
+        "Limits", "Facts that coders noted", "Interpretations",
     ]  # fmt: skip
     assert "Does the form matter?" in text
     assert text.index("Shown.") < text.index("## What was frozen")
@@ -147,9 +181,11 @@ def test_a_forest_moves_with_the_estimates(reported):
     results, folder, _ = reported
     with Image.open(folder / "estimates.png") as picture:
         pixels = np.asarray(picture.convert("RGB")).astype(int)
-    amber = (np.abs(pixels - (255, 179, 64)).sum(axis=2) < 12).any(axis=0)
-    columns = np.flatnonzero(amber)
-    bars = np.flatnonzero((np.abs(pixels - (149, 151, 156)).sum(axis=2) < 30).any(axis=0))
+    primary, stroke = (tuple(bytes.fromhex(colour[1:])) for colour in (PRIMARY, QUIET))
+    row = (np.abs(pixels - primary).sum(axis=2) < 12).any(axis=1)
+    pixels = pixels[row]  # that of the primary outcome; without the axis on its left
+    columns = np.flatnonzero((np.abs(pixels - primary).sum(axis=2) < 12).any(axis=0))
+    bars = np.flatnonzero((np.abs(pixels - stroke).sum(axis=2) < 30).any(axis=0))
     one = results.of("primary")[0].estimate
     # From the strokes at 0.5 and the ends of the interval follows the scale.
     scale = (columns[-1] - columns[0]) / (one.high - one.low)
@@ -189,7 +225,18 @@ def test_what_anybody_says_is_inert(tmp_path):
     write(analysed(evil_study(), DRAWS), tmp_path)
     html, marked = seen(tmp_path)
     assert html.tags <= TAGS
-    assert html.attributes <= {"lang", "charset", "name", "content", "http-equiv", "class", "scope", "alt", "src"}
+    assert html.attributes <= {
+        "lang",
+        "charset",
+        "name",
+        "content",
+        "http-equiv",
+        "class",
+        "scope",
+        "alt",
+        "src",
+        "data-label",
+    }
     assert all(source.startswith("data:image/png;base64,") for source in html.pictures)
     assert marked.tags <= TAGS | {"strong"}
     assert marked.attributes <= {"alt", "src"}
@@ -225,7 +272,49 @@ def test_a_changed_analysis_is_said(tmp_path):
     text = (tmp_path / "report.md").read_text()
     assert "- Primary: prefer/shuffled." in text
     assert "- analysis: changed after it was frozen; it was analysed as it was frozen" in text
-    assert "- exclusions: changed after it was frozen; trials were excluded by the changed rules" in text
+    assert "- exclusions: changed after it was frozen; trials were excluded as it was frozen" in text
+
+
+def test_what_stood_behind_the_names_of_models_when_it_was_frozen_is_told(tmp_path):
+    made = study(HEARS)
+    more = {"descant": "9.9", "libraries": {"torch": "8.8"}, "audiences": {"model 0": "sha256:5ca1ab1e"}}
+    record = replace(made.record, design={**made.record.design, **more})
+    write(analysed(replace(made, record=record), DRAWS), tmp_path)
+    text = (tmp_path / "report.md").read_text()
+    assert "- Versions: descant = 9.9, torch = 8.8." in text
+    assert "| model 0 | hf:/models/0 | sha256:5ca1ab1e | numbers |" in text
+    assert "| model 1 | hf:/models/1 | \\- | numbers |" in text
+
+
+def test_what_would_be_by_the_changed_rules_stands_apart(tmp_path):
+    """Under the deviations, with no verdict; what was frozen under the same name is told."""
+    made = study(HEARS)
+    rows = [{**row, "excluded_now": "max_flips" if row["work"] == "w0" else ""} for row in made.rows]
+    told = DeviationRecord(
+        number=1, created="2026-11-22T11", author="Ada", text="why", changes={"changed": {"a": [1, 2]}}
+    )
+    other = Namesake("0189-first", "cd" * 32, "2026-11-21T10:00:00", 40, 38, 2)
+    write(analysed(replace(made, rows=tuple(rows), deviations=(told,), namesakes=(other,)), DRAWS), tmp_path)
+    text = (tmp_path / "report.md").read_text()
+    frozen, rest = text.split("### Deviations")
+    assert "with another content: 2026-11-21, cdcdcdcdcdcd: 38 of 40 trials done, 2 failed." in frozen
+    table = next(part for part in rest.split("\n\n") if part.startswith("| outcome"))
+    assert re.search(r"\| prefer/shuffled \| 0\.\d+ .*\| 360 \|", table)
+    assert "Shown" not in table
+    assert rest.index("nothing is claimed by it") < rest.index("## Who attended what")
+
+
+def test_failures_and_tokens_are_told_by_condition(tmp_path):
+    made = study(HEARS)
+    silent = [row for row in made.rows if row["outcome"] == "prefer/silent"]
+    for row in silent:
+        row["tokens"] = 250.0
+    for row in silent[:3]:
+        row |= {"status": "failed", "error": "no answer", "excluded": "failed"}
+    write(analysed(made, DRAWS), tmp_path)
+    text = (tmp_path / "report.md").read_text()
+    assert "| prefer/silent | 432 | 3 | 0.7% | 0 | 250 |" in text
+    assert "| prefer/shuffled | 432 | 0 | 0.0% | 0 | 100 |" in text
 
 
 def contrast(one, other):
@@ -238,6 +327,20 @@ def contrast(one, other):
 
     high, low = sorted((luminance(one), luminance(other)), reverse=True)
     return (high + 0.05) / (low + 0.05)
+
+
+def test_a_cell_knows_its_column_where_there_is_no_room_for_a_head(reported):
+    """On a phone tables are cards; on paper nothing is cut off."""
+    text = (reported[1] / "report.html").read_text()
+    tables = re.findall(r"<table>.*?</table>", text, re.S)
+    assert len(tables) > 8
+    for table in tables:
+        head = re.findall(r'<th scope="col">(.*?)</th>', table)
+        for row in re.findall(r"<tr>(<td.*?)</tr>", table, re.S):
+            assert re.findall(r'<td data-label="(.*?)">', row) == head
+    narrow, paper = text.split("@media screen and (max-width")[1].split("@media print")
+    assert "content: attr(data-label)" in narrow
+    assert "overflow: visible" in paper
 
 
 def test_text_can_be_read_in_light_and_in_dark(reported):

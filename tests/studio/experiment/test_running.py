@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
-import sys
 import time
 from collections import Counter
 from pathlib import Path
@@ -16,11 +14,13 @@ import pytest
 from db.archive import Archive
 from studio.experiment.design import Budget, Stopping, StudyError, read
 from studio.experiment.freezing import deviate, freeze, secret_of
-from studio.experiment.outcomes import outcomes
-from studio.experiment.running import Spent, run
+from studio.experiment.running import run
+from studio.experiment.spending import Spent
 from studio.experiment.trials import Trial, trials
 from studio.experiment.works import make
-from tests.studio.experiment.studying import SECRET, study, write_piece, write_visitors
+from tests.studio.experiment.studying import SECRET, found, running, share, study, waiting, write_piece
+
+pytestmark = pytest.mark.usefixtures("visitors")
 
 ALL = '[[tasks]]\ntask = "prefer"\nconditions = ["shuffled", "sham", "blind", "as is"]\n'
 ALL += '[[tasks]]\ntask = "same"\nlevels = [0.8]\nconditions = ["blind"]'
@@ -28,18 +28,6 @@ TWO = '[[audiences]]\nname = "who hears"\nvisitor = "hearer"\n[[audiences]]\nnam
 ODD = "\n".join(
     f'[[audiences]]\nname = "{how}"\nvisitor = "odd:{how}"' for how in ("down", "babbling", "buggy", "gone")
 )
-
-
-@pytest.fixture(scope="module", autouse=True)
-def visitors(tmp_path_factory):
-    """The visitors of these tests are installed, here and in every process that is begun."""
-    folder = write_visitors(tmp_path_factory.mktemp("visitors"))
-    patch = pytest.MonkeyPatch()
-    patch.syspath_prepend(str(folder))
-    patch.setenv("DESCANT_HOME", str(tmp_path_factory.mktemp("home")))
-    yield folder
-    patch.undo()
-    sys.modules.pop("hearing", None)
 
 
 @pytest.fixture(scope="module")
@@ -68,11 +56,6 @@ def named(name: str) -> str:
     return f'descant = 1\nname = "{name}"\nseed = 1'
 
 
-def found(place: Path, study_id: str) -> list[dict]:
-    with Archive.open(place / "a.db", create=False) as archive:
-        return outcomes(archive, study_id)
-
-
 def whole(place: Path, path: Path, study_id: str) -> list[dict]:
     """Every trial of the design exactly once, each with one transcript; returns the outcomes."""
     rows = found(place, study_id)
@@ -98,11 +81,6 @@ def whole(place: Path, path: Path, study_id: str) -> list[dict]:
     return rows
 
 
-def share(rows: list[dict], **wanted: object) -> tuple[float, int]:
-    own = [row["target"] for row in rows if all(row[name] == value for name, value in wanted.items())]
-    return sum(own) / len(own), len(own)
-
-
 def test_a_study_runs_to_its_end_and_who_hears_is_told_from_who_does_not(place):
     path, study_id = begun(place, head=named("to the end"), audiences=TWO, tasks=ALL, rest="moments = 4\nrepeats = 1")
     told: list[tuple[str, float, float]] = []
@@ -126,14 +104,6 @@ def test_a_study_runs_to_its_end_and_who_hears_is_told_from_who_does_not(place):
     again = run(str(place / "a.db"), path)
     assert (again.done, again.left) == (count, 0)
     assert found(place, study_id) == rows
-
-
-RUN = """
-import sys
-from pathlib import Path
-from studio.experiment.running import run
-run(sys.argv[1], Path(sys.argv[2]))
-"""
 
 
 def test_killed_in_the_middle_it_goes_on_where_it_was(place, visitors, tmp_path):
@@ -171,22 +141,6 @@ def test_killed_in_the_middle_it_goes_on_where_it_was(place, visitors, tmp_path)
     assert Counter(row["attempts"] for row in rows) == {1: 62, 2: 2}
 
 
-def running(visitors: Path, place: Path, path: Path, code: str = RUN) -> subprocess.Popen[str]:
-    """A run in a process group of its own."""
-    env = {**os.environ, "PYTHONPATH": os.pathsep.join([str(visitors), os.getcwd()])}
-    words = [sys.executable, "-c", code, str(place / "a.db"), str(path)]
-    return subprocess.Popen(words, env=env, start_new_session=True, stderr=subprocess.PIPE, text=True)
-
-
-def waiting(folder: Path, count: int) -> list[int]:
-    """Ids of so many processes that wait at a gate."""
-    deadline = time.monotonic() + 60
-    while len(found := list(folder.glob("waiting-*"))) < count and time.monotonic() < deadline:
-        time.sleep(0.02)
-    assert len(found) == count
-    return [int(path.name.partition("-")[2]) for path in found]
-
-
 def test_a_process_that_dies_is_replaced_and_its_trial_fails_the_second_time(place, tmp_path):
     deaths = tmp_path / "deaths"
     deaths.write_text("3")
@@ -205,6 +159,8 @@ def test_who_fails_is_marked_and_the_rest_goes_on(place):
     ran = run(str(place / "a.db"), path, 1)
     rows = found(place, study_id)
     assert (ran.failed, ran.done, ran.left) == (32, 16, 0)
+    assert ran.failures["gone"] == "8 of 8 failed, the last: odd:gone: no such model"
+    assert set(ran.failures) == {"down", "babbling", "buggy", "gone"}
     lines = {row["audience"]: row["error"] for row in rows if row["status"] == "failed"}
     assert lines == {
         "down": "odd: no answer from http://127.0.0.1:9: is the server up?",
@@ -262,7 +218,7 @@ def test_rules_end_it_when_they_are_reached_and_not_before(rule, trials_begun, l
     for number in range(trials_begun):
         assert not spent.reached(budget, stopping)
         spent.begun += 1
-        spent.add(number % 2 == 0, {"tokens": 10, "cost": 0.5, "seconds": 900})
+        spent.add("done" if number % 2 else "failed", {"tokens": 10, "cost": 0.5, "seconds": 900})
     assert spent.reached(budget, stopping) == line
     assert not spent.reached(Budget(), Stopping())
 
@@ -271,22 +227,36 @@ def _works(path: Path) -> str:
     return "\n".join(f'[[works]]\nname = "{work.name}"\ntake = "{work.take}"' for work in read(path).works)
 
 
-def test_ctrl_c_ends_it_cleanly_and_it_goes_on(place, visitors, tmp_path):
+COMMAND = """
+import signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell in the background may have had it ignored
+sys.argv[1:] = ["--archive", sys.argv[1], "experiment", "run", sys.argv[2]]
+from studio.cli import main
+main()
+"""
+
+
+def test_ctrl_c_of_the_command_is_one_line_and_it_goes_on(place, visitors, tmp_path):
     gate = tmp_path / "gate"
     gate.touch()
     audiences = f'[[audiences]]\nname = "who hears"\nvisitor = "hearer"\noptions = {{ gate = "{gate}" }}'
     path, study_id = begun(place, head=named("interrupted"), audiences=audiences)
-    calm = "import signal\nsignal.signal(signal.SIGINT, signal.default_int_handler)\n"
-    child = running(visitors, place, path, calm + RUN)
-    waiting(tmp_path, 1)
-    os.killpg(child.pid, signal.SIGINT)
+    child = running(visitors, place, path, COMMAND)
+    (worker,) = waiting(tmp_path, 1)
+    os.killpg(child.pid, signal.SIGINT)  # as a terminal does: the process that runs the trial has it too
     _, said = child.communicate(timeout=30)
-    assert said.count("Traceback") == 1, said
-    assert said.strip().endswith("KeyboardInterrupt")
+    assert child.returncode == 1
+    lines = [line for line in said.splitlines() if line.startswith("descant: ")]
+    assert lines == [f"descant: stopped; trials that are done are kept: descant experiment run {path}"], said
+    assert "Traceback" not in said
+    assert not Path(f"/proc/{worker}").exists()
     gate.unlink()
-    assert len(found(place, study_id)) == 5
+    before = found(place, study_id)
+    assert len(before) == 5
     assert run(str(place / "a.db"), path, 1).left == 0
-    assert Counter(row["attempts"] for row in whole(place, path, study_id)) == {1: 15, 2: 1}
+    rows = whole(place, path, study_id)
+    assert rows[:5] == before
+    assert Counter(row["attempts"] for row in rows) == {1: 15, 2: 1}
 
 
 def test_works_are_what_their_conditions_say(tmp_path, place):
@@ -386,55 +356,3 @@ def test_trials_are_read_as_they_were_written(place):
     with Archive.open(place / "a.db") as archive:
         for row in archive.studies.trials(study_id):
             assert Trial(**row.factors).to_json() == row.factors
-
-
-def test_steering_is_judged_by_fresh_visitors(tmp_path):
-    """Who steers likes what rises far; what came of that is preferred to where it began."""
-    write_piece(tmp_path)
-    path = study(
-        tmp_path,
-        works="", arms='arms = { neutral = "" }',
-        audiences='[[audiences]]\nname = "who steers"\nvisitor = "hearer"\noptions = { rates = true }\n'
-        '[[audiences]]\nname = "who does not"\nvisitor = "random"',
-        tasks='[[tasks]]\ntask = "steer"\npiece = "secret.toml"\naudience = "who steers"\nrounds = 4',
-        analysis='[analysis]\nprimary = ["steer/first"]',
-    )  # fmt: skip
-    with Archive.open(tmp_path / "a.db") as archive:
-        study_id = freeze(archive, path, SECRET).id
-    ran = run(str(tmp_path / "a.db"), path, 1)
-    assert (ran.left, ran.failed) == (0, 0), [row["error"] for row in found(tmp_path, study_id)]
-    rows = found(tmp_path, study_id)
-    assert len(rows) == 2 * 3 * 4
-    assert {row["outcome"] for row in rows} == {"steer/first", "steer/random", "steer/yoked"}
-    assert share(rows, audience="who steers", outcome="steer/first")[0] == 1.0
-    part, number = share(rows, audience="who does not")
-    assert abs(part - 0.5) <= 1.5 / number**0.5
-    with Archive.open(tmp_path / "a.db") as archive:
-        works = archive.studies.works(study_id)
-        assert set(works) == {f"run 1/{name}" for name in ("first", "donor", "gp", "random", "yoked")}
-        steps = {n.partition("/")[2]: archive.take(t).controls["melody"]["step"] for n, t in works.items()}
-        assert steps["gp"] > steps["first"] == 3.0
-        count = len(archive.takes(limit=100))
-        assert count == 16
-    assert run(str(tmp_path / "a.db"), path, 1).done == len(rows)
-    with Archive.open(tmp_path / "a.db") as archive:
-        assert len(archive.takes(limit=100)) == count
-
-
-@pytest.mark.parametrize(
-    ("how", "line"),
-    [("gone", "odd:gone: no such model"), ("buggy", "who steers: ZeroDivisionError: a bug of somebody")],
-)
-def test_steering_that_breaks_off_is_one_line(tmp_path, how, line):
-    write_piece(tmp_path)
-    path = study(
-        tmp_path,
-        works="",
-        audiences=f'[[audiences]]\nname = "who steers"\nvisitor = "odd:{how}"',
-        tasks='[[tasks]]\ntask = "steer"\npiece = "secret.toml"\naudience = "who steers"\nsteerers = ["gp"]',
-        analysis='[analysis]\nprimary = ["steer/first"]',
-    )
-    with Archive.open(tmp_path / "a.db") as archive:
-        freeze(archive, path, SECRET)
-    with pytest.raises(StudyError, match=f"test study: steering by gp, run 1: {line}"):
-        run(str(tmp_path / "a.db"), path, 1)

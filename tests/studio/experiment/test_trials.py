@@ -30,7 +30,7 @@ def designs(draw: st.DrawFn) -> Design:
             "name": "s",
             "seed": draw(st.integers(0, 2**31 - 1)),
             "audiences": [
-                {"name": "x", "visitor": "random", "registers": draw(st.sampled_from([(), ("prose", "numbers")]))},
+                {"name": "x", "visitor": "listener", "registers": draw(st.sampled_from([(), ("prose", "numbers")]))},
                 {"name": "y", "visitor": "listener"},
             ],
             "works": [{"name": name, "piece": "cubics"} for name in NAMES[:works]],
@@ -159,6 +159,38 @@ def test_the_order_of_trials_is_no_order():
             places = [t.number for t in found if of(t) == value]
             error = count / (12 * len(places)) ** 0.5
             assert abs(sum(places) / len(places) - count / 2) < 4 * error
+
+
+def test_a_mirror_is_for_who_measures_surprise():
+    kinds = {"chance": "random", "learns": "listener", "reads": "hf:x", "far away": "openai:x@http://y"}
+    audiences = [{"name": name, "visitor": visitor} for name, visitor in kinds.items()]
+    design = parse(
+        {**DESIGN, "audiences": audiences, "moments": 4, "tasks": [*DESIGN["tasks"], {"task": "mirror"}]}, "s"
+    )
+    asked = {task: {t.audience for t in trials(design) if t.task == task} for task in ("mirror", "prefer")}
+    assert asked == {"mirror": {"learns", "reads"}, "prefer": set(kinds)}
+
+
+def test_runs_of_steering_come_first_and_those_of_donors_before_them():
+    steer = {"task": "steer", "piece": "cubics", "audience": "y", "runs": 2}
+    design = parse({**DESIGN, "tasks": [steer], "analysis": {"primary": ["steer/first"]}}, "s")
+    found = trials(design, "5e")
+    runs = [t for t in found if t.task == "run"]
+    assert [(t.condition, t.work, t.audience, t.stage) for t in runs] == [
+        *(("donor", f"run {i}", "x", 0) for i in (1, 2)),
+        *((name, f"run {i}", "y", 1) for name in ("gp", "random", "yoked") for i in (1, 2)),
+    ]
+    assert [t.number for t in found] == list(range(len(found)))
+    assert {t.task for t in found[len(runs) :]} == {"steer"}
+    assert {t.stage for t in found[len(runs) :]} == {2}
+    assert [t.seed for t in runs] == [3, 4, 1, 2, 1, 2, 1, 2], "all begin a run alike, but for its donor"
+    assert len({t.seed for t in found[len(runs) :]}) == len(found) - len(runs)
+    three = [{"name": "again", "visitor": "listener"}, *DESIGN["audiences"]]
+    for audiences, whose in ((three, "x"), (three[::2], "again")):
+        other = parse({**DESIGN, "audiences": audiences, "tasks": [steer], "analysis": design.analysis}, "s")
+        assert {t.audience for t in trials(other) if t.condition == "donor"} == {whose}, "best another visitor"
+    alone = parse({**DESIGN, "tasks": [{**steer, "steerers": ["gp", "none"]}], "analysis": design.analysis}, "s")
+    assert not [t for t in trials(alone) if t.condition == "donor"], "nobody is given its ratings"
 
 
 def test_too_many_trials_are_a_line():

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 import pytest
@@ -18,13 +21,19 @@ from textual.widgets import Input
 
 from db.archive import Archive
 from studio.keymap import ACTIONS
+from studio.retelling import Reteller
+from studio.review import OUTSIDE
+from studio.screens import review
+from studio.screens.dialogs import Pick
+from studio.screens.library_parts import Chip
 from studio.screens.review import Reviewing
 from studio.screens.review_parts import NoteDialog, fitted
 from studio.themes import THEMES
 from studio.widgets.picture import Picture
-from studio.widgets.tones import theme_of
+from studio.widgets.tones import theme_of, tone
 from tests.studio.experiment.studying import write_visitors
 from tests.studio.reviewing import PLANTED, make_archive
+from tests.studio.screens.stage import soon
 
 SIZES = ((140, 40), (60, 16))
 
@@ -78,8 +87,14 @@ class Desk:
             await self.pilot.pause(0.01)
 
     async def press(self, *keys: str) -> None:
-        await self.pilot.press(*keys)
+        await self.type(*keys)
         await self.calm()
+
+    async def type(self, *keys: str) -> None:
+        """Press keys, and do not wait for what comes of them."""
+        # Textual waits for an idle process after each, which one with a worker is not.
+        with patch("textual.app.wait_for_idle", soon), patch("textual.pilot.wait_for_idle", soon):
+            await self.pilot.press(*keys)
 
     async def calm(self) -> None:
         for _ in range(2):
@@ -119,39 +134,152 @@ def reviewing(
     return asyncio.run(run())
 
 
-def bars(shown: str) -> list[tuple[float, int]]:
-    """Probability and cells of each option on the screen."""
+def bars(desk: Desk) -> list[tuple[float, float, bool]]:
+    """Of each option on the screen: its probability, the cells that its bar fills, and whether it is the chosen one."""
+    colours = {tone(desk.screen, name).lower() for name in ("primary", "accent")}
+    region = desk.app.screen.query_one("#turn").region
     found = []
-    for line in shown.splitlines():
-        words = line.split()
-        numbers = [i for i, word in enumerate(words) if word.count(".") == 1 and word.replace(".", "").isdigit()]
-        if numbers and len(words[numbers[0]]) == 5:
-            cells = words[numbers[0] + 1] if len(words) > numbers[0] + 1 else ""
-            found.append((float(words[numbers[0]]), len(cells)))
+    for strip in desk.app.screen._compositor.render_strips()[region.y : region.bottom]:
+        line = strip.crop(region.x, region.right)
+        if share := re.match(r" ([▸ ]) (?:\S.*?) +(\d\.\d{3}) ", line.text):
+            drawn = [segment for segment in line if set(segment.text) <= set("█▉▊▋▌▍▎▏") and segment.text]
+            assert all(segment.style.color.name in colours for segment in drawn)
+            eighths = sum(8 - "█▉▊▋▌▍▎▏".index(cell) for segment in drawn for cell in segment.text)
+            found.append((float(share[2]), eighths / 8, share[1] == "▸"))
     return found
 
 
 @pytest.mark.parametrize("size", SIZES)
-def test_a_visit_is_read_turn_by_turn_with_bars_for_probabilities(place, size):
+def test_a_visit_is_read_turn_by_turn_with_bars_as_long_as_its_probabilities(place, size):
     async def test(desk: Desk) -> None:
         assert len(desk.screen.rows) == 5
         await desk.visit("broken off")
         await desk.press("enter")
         assert "Work bo: 1 moment." in desk.text("#turn")
         await desk.press("n")
-        found = bars(desk.text("#turn"))
-        assert [share for share, _ in found] == [0.5, 0.25, 0.25, 0.0]
+        found = bars(desk)
+        assert [share for share, _, _ in found] == [0.5, 0.25, 0.25, 0.0], "in the order in which they were shown"
+        assert [chosen for *_, chosen in found] == [False, False, True, False]
         longest = found[0][1]
         assert longest >= 3
-        assert [abs(cells - longest * share / 0.5) <= 1 for share, cells in found] == [True] * 4
-        assert found[3][1] == 0
-        assert "tokens 12" in " ".join(desk.text("#turn").split())
+        assert [cells for _, cells, _ in found] == pytest.approx(
+            [longest * share / 0.5 for share, *_ in found], abs=1 / 8
+        )
         await desk.press("n")
         assert "that was the last turn" in desk.text("#notice")
         await desk.press("p", "p")
         assert desk.screen.at == 0
 
     reviewing(place, test, size)
+
+
+def test_who_it_was_and_what_it_took_is_seen_after_unblinding_and_not_before(place):
+    """Model, revision, seed, condition, tokens, latency, retries: on the screen, and in what can be chosen of it."""
+    secret = ("SECRETmodel-1", "condition", "seed", "tokens 12", "latency 0.25 s", "retries 0")
+
+    async def test(desk: Desk) -> None:
+        await desk.visit("broken off")
+        await desk.press("enter", "n")
+        shown = " ".join(desk.text().split())
+        assert [word for word in secret if word in shown.replace("audience, model, condition,", "")] == []
+        assert not desk.screen.query_one("#condition").display
+        await desk.press("u", "enter", "u")
+        await desk.until(lambda: "unblinded: ann" in desk.text("#notice"))
+        await desk.calm()
+        shown = " ".join(desk.text().split())
+        assert [word for word in secret if word not in shown] == []
+        chip = desk.screen.query_one("#condition", Chip)
+        chip.focus()
+        await desk.press("enter")
+        assert (chip.value, len(desk.screen.rows)) == ("shuffled", 4)
+
+    reviewing(place, test)
+
+
+def test_the_list_is_narrowed_by_study_visitor_and_end_and_made_whole_again(place):
+    async def test(desk: Desk) -> None:
+        def ends() -> list[str]:
+            return sorted(row.ended for row in desk.screen.rows.values())
+
+        assert "any" not in desk.text("#chips").replace("any decision", "")
+        await desk.press("c", "enter")  # the first chip is that of studies
+        assert {row.study for row in desk.screen.rows.values()} != {"test study", OUTSIDE}
+        await desk.press("x")
+        assert len(desk.screen.rows) == 5
+        await desk.press("c", "enter", "enter")
+        study = {row.study for row in desk.screen.rows.values()}
+        assert study in ({"test study"}, {OUTSIDE})
+        await desk.press("x", "c", "tab", "enter")
+        assert [row.who for row in desk.screen.rows.values()] == ["random"], "those are blind who attended the others"
+        await desk.press("x", "c", "tab", "tab", "enter")
+        assert isinstance(desk.app.screen, Pick), "visits end in many ways"
+        await desk.type("down", "down", "enter")
+        await desk.calm()
+        assert ends() == ["broken off"], "failed"
+        assert "failed" in desk.text("#chips")
+        await desk.press("x")
+        assert len(ends()) == 5
+
+    reviewing(place, test)
+
+
+def test_an_empty_archive_says_so_and_every_key_can_be_pressed(tmp_path):
+    Archive.open(tmp_path / "archive.db").close()
+
+    async def run() -> None:
+        app = Host(tmp_path / "archive.db")
+        async with app.run_test(size=(80, 24)) as pilot:
+            desk = Desk(app, pilot, tmp_path)
+            await desk.until(lambda: "no visits yet: descant attend TAKE makes one" in desk.text("#notice"))
+            for action in ACTIONS:
+                if action.where == "review" and action.id not in ("leave_review", "search_visits"):
+                    await desk.press(action.keys[0])
+            assert desk.app.screen is desk.screen
+            await desk.type("escape")
+            await desk.until(lambda: app.left)
+
+    asyncio.run(run())
+
+
+def test_every_key_at_the_bottom_is_there_and_does_something(place):
+    """As many as there is room for; where there is little, how to go on and back."""
+
+    async def test(desk: Desk) -> None:
+        keys = " ".join(desk.text("#keys").split())
+        for action in ACTIONS:
+            if action.where == "review":
+                assert f"{desk.screen.keymap.sign(action.id)} {action.label}" in keys
+
+    reviewing(place, test, size=(200, 50))
+
+    async def small(desk: Desk) -> None:
+        keys = " ".join(desk.text("#keys").split())
+        assert keys.startswith("n Next p Before d Jump Space Play")
+        assert keys.endswith("Esc Leave")
+
+    reviewing(place, small, size=(80, 24))
+
+
+def test_whoever_turns_fast_gets_the_moment_of_the_last_turn(place, monkeypatch):
+    """The worker is begun once, however soon it is asked for again."""
+    begun, again = [], threading.Event()
+
+    def slowly(where: str) -> Reteller:
+        begun.append(where)
+        again.set() if len(begun) > 1 else again.wait(0.5)  # as long as others have to come in
+        return Reteller(where)
+
+    monkeypatch.setattr(review, "Reteller", slowly)
+
+    async def test(desk: Desk) -> None:
+        monkeypatch.setattr(review, "REST", 0.0)
+        await desk.visit("answered")
+        await desk.type("enter", "n", "n", "p")
+        await desk.until(lambda: desk.screen.heard is not None)
+        assert desk.screen.heard.path.name.endswith("-1.wav")
+        assert len(begun) == 1
+
+    reviewing(place, test)
 
 
 @pytest.mark.parametrize("size", SIZES)
@@ -162,14 +290,14 @@ def test_blind_names_stand_nowhere_until_the_coder_unblinds(place, size):
         for row in [row for row in desk.screen.rows.values() if row.experiment][:2]:
             desk.screen.table.move_cursor(row=list(desk.screen.rows).index(row.id))
             await desk.until(lambda row=row: desk.screen.seen and desk.screen.seen.listed.id == row.id)
-            await desk.pilot.press("enter")
+            await desk.type("enter")
             for _ in range(row.turns):
                 told.append(desk.text())
-                await desk.pilot.press("n")
-            await desk.pilot.press("a")
+                await desk.type("n")
+            await desk.type("a")
             await desk.pilot.pause()
             told.append(desk.text())
-            await desk.pilot.press("escape", "escape")
+            await desk.type("escape", "escape")
         return "\n".join(told)
 
     async def test(desk: Desk) -> None:
@@ -235,12 +363,12 @@ def test_facts_and_interpretations_are_written_with_their_author(place):
     async def test(desk: Desk) -> None:
         await desk.visit("left")
         await desk.press("enter", "n")
-        await desk.pilot.press("i")
+        await desk.type("i")
         await desk.pilot.pause()
         assert isinstance(desk.app.screen, NoteDialog)
-        await desk.pilot.press("enter")
+        await desk.type("enter")
         assert "give a tag" in desk.text("#problem")
-        await desk.pilot.press(*"lost", "tab", *"it wanders", "enter")
+        await desk.type(*"lost", "tab", *"it wanders", "enter")
         await desk.until(lambda: "#lost" in desk.text("#turn"))
         line = next(line for line in desk.text("#turn").splitlines() if "#lost" in line)
         assert "interpretation" in line
@@ -260,6 +388,9 @@ def test_one_jumps_to_the_next_decision_of_a_kind_searches_and_leaves(place):
         await desk.visit("left")
         seen = desk.screen.seen
         await desk.press("enter", "k")
+        assert isinstance(desk.app.screen, Pick), "they are many"
+        await desk.type("down", "enter")
+        await desk.calm()
         kind = str(desk.screen.query_one("#kind").value)
         expected = [step.number for step in seen.steps if kind in step.kinds]
         found = []
@@ -277,7 +408,7 @@ def test_one_jumps_to_the_next_decision_of_a_kind_searches_and_leaves(place):
         assert "no visits are like that" in desk.text("#turn")
         await desk.press("escape")
         assert len(desk.screen.rows) == 5
-        await desk.pilot.press("escape")
+        await desk.type("escape")
         await desk.until(lambda: desk.app.left)
 
     reviewing(place, test)
