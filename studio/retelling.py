@@ -191,8 +191,8 @@ def _opened(place: str) -> tuple[Archive, Gallery]:
 
 
 @lru_cache(maxsize=4)
-def _told(place: str, transcript_id: str) -> tuple[tuple[Retold | None, ...], str]:
-    """All that could be told again, and what ended it, if it was not the end."""
+def _told(place: str, transcript_id: str, turns: int) -> tuple[tuple[Retold | None, ...], str]:
+    """All that could be told again of so many turns, and what ended it, if it was not the end."""
     archive, gallery = _opened(place)
     found: list[Retold | None] = []
     try:
@@ -204,7 +204,8 @@ def _told(place: str, transcript_id: str) -> tuple[tuple[Retold | None, ...], st
 
 def moment_in(place: str, transcript_id: str, number: int, folder: Path) -> Moment | str:
     """The sound and the pictures of a turn; a line where there are none."""
-    told, problem = _told(place, transcript_id)
+    # A visit may be read while it goes on: then there are more turns the next time.
+    told, problem = _told(place, transcript_id, len(_opened(place)[0].visiting.transcript(transcript_id).turns))
     if number >= len(told):
         return problem or "asked after the game: nothing was heard"
     one = told[number]

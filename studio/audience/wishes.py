@@ -46,7 +46,7 @@ class _Trial:
     gain: float
 
     def __str__(self) -> str:
-        return f"{self.knob.path} from {shown(self.before)} to {shown(self.after)} ({self.gain:+.2f})"
+        return f"{self.knob.path} from {shown(self.before)} to {shown(self.after)} ({self.gain:+.3f})"
 
 
 class Wishes:
@@ -103,7 +103,7 @@ class Wishes:
             return self._refused(
                 history,
                 f"The wish {wish!r} is refused: of {len(trials)} changes tried none moves the {quantity} "
-                f"by {LEAST:.2f} noticed differences{found}.",
+                f"by {LEAST:.3f} noticed differences{found}.",
             )
         return Proposal(
             steerer="wish",

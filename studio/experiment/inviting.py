@@ -59,7 +59,9 @@ def _maker(kind: str) -> Any:
     if kind in BUILT_IN:
         module, _, attribute = BUILT_IN[kind].partition(":")
         return getattr(import_module(module), attribute)
-    return next(iter(entry_points(group="descant.audiences", name=kind))).load()
+    for found in entry_points(group="descant.audiences", name=kind):
+        return found.load()
+    raise AudienceError(f"no audience {kind!r}: the package that it came in is gone: install it")
 
 
 def _check_server(audience: Audience, design: Design) -> None:

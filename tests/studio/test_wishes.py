@@ -163,7 +163,7 @@ def test_the_change_that_moves_most_is_proposed_and_one_that_moves_too_little_is
 
     found = toy(performed(1.0), ("louder",))
     assert list(found.changes) == ["metre.tempo"]
-    assert "(+1.00)" in found.reason
+    assert "(+1.000)" in found.reason
     refused = toy(performed(0.9 * LEAST), ("louder",))
     assert refused.changes == {}
     assert "the most is metre.tempo" in refused.reason

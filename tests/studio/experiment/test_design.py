@@ -10,6 +10,7 @@ from db.archive import Archive
 from pieces.errors import DescantError
 from studio.experiment.design import CONDITIONS, StudyError, check, parse, read
 from studio.experiment.freezing import freeze
+from studio.experiment.inviting import check_audiences
 from tests.studio.experiment.studying import study, write_piece
 
 BASE = {
@@ -203,3 +204,10 @@ def test_files_that_are_no_studies_are_one_line(tmp_path):
         read(path)
     with pytest.raises(StudyError, match="cannot be read: Is a directory"):
         read(tmp_path)
+
+
+def test_an_audience_whose_package_is_gone_is_one_line():
+    design = parse(BASE, "s")
+    gone = design.audiences[0].model_copy(update={"visitor": "gone"})
+    with pytest.raises(StudyError, match="audience 'small': no audience 'gone': the package that it came in is gone"):
+        check_audiences(design.model_copy(update={"audiences": (gone,)}))
